@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import nbformat.v4
+import nbformat.validator
 
 Notebook = Any  # nbformat has no types of its own
 
@@ -41,12 +43,19 @@ class NotebookError(Exception):
 def read(path: Path) -> Notebook:
     """Read a notebook of format 4.5 or later (cells have ids). Raises `NotebookError` for anything else."""
     try:
-        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
-    except (OSError, ValueError) as error:
+        notebook = nbformat.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        broken = next(iter(nbformat.validator.iter_validate(notebook)), None)
+    except (OSError, ValueError, LookupError, AttributeError) as error:
         raise NotebookError(f"{path}: is not a notebook that can be read: {error}") from error
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
-        raise NotebookError(f"{path}: has no cell ids (format {notebook.nbformat}). Save it in JupyterLab 4.")
-    return notebook
+        raise NotebookError(
+            f"{path}: has no cell ids (it is older than format 4.5). Save it in JupyterLab 4."
+        )
+    if broken is not None:
+        raise NotebookError(
+            f"{path}: is not a valid notebook: {broken.message}. Open it in JupyterLab to see."
+        )
+    return nbformat.v4.rwbase.rejoin_lines(notebook)
 
 
 def write(notebook: Notebook, path: Path) -> None:
@@ -54,7 +63,7 @@ def write(notebook: Notebook, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        scratch.write_text(nbformat.v4.writes(notebook) + "\n", encoding="utf-8")
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
