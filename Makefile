@@ -1,0 +1,50 @@
+# Dead Letter Office. `make` alone lists the commands. Needs git, make and Python 3.11 or newer, nothing else.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python that is new enough; give your own by `make PYTHON=/path/to/python lab`.
+FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; exit; fi; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+# Sets up what is missing, then runs .venv/bin/python with the arguments that follow.
+IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or newer, and none was found on PATH\
+ (python3 is `python3 --version 2>&1 || echo missing`). Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	exec "$(PYTHON)" -I src/classroom/bootstrap.py
+IN_DEV = $(IN_VENV) --dev
+
+.PHONY: help lab test setup doctor lint labs notebooks pins lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+lab: ## set up all, then open JupyterLab at the first notebook
+	$(IN_VENV) -m classroom lab
+
+test: lint ## set up all, then run every check and every test
+	$(IN_DEV) -m pytest $(ARGS)
+
+doctor: ## show what would serve each broker on this machine (works before any set-up)
+	@exec "$(or $(PYTHON),python3)" src/classroom/doctor.py
+
+setup: ## set up all, open nothing
+	$(IN_DEV)
+
+lint: ## format check, lint, strict types, and that no notebook is stale
+	$(IN_DEV) -m ruff format --check .
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m mypy
+	@.venv/bin/python -m classroom notebooks check
+
+labs: ## generate labs/ from solutions/
+	$(IN_DEV) -m classroom notebooks labs
+
+notebooks: labs ## execute every notebook and store its outputs
+	$(IN_DEV) -m classroom notebooks run
+
+pins: ## write the pins of uv.lock into environment.yml
+	$(IN_DEV) tests/house/pins.py
+
+clean: ## remove what set-up put into this folder
+	rm -rf .venv .tools .artifacts
