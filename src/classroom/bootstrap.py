@@ -30,13 +30,12 @@ TOOLS = ROOT / ".tools"
 STAMP = VENV / "set-up.json"
 PYPI = "https://pypi.org/simple"
 OLDEST_UV = (0, 8, 0)  # the oldest that reads this lock file (tried)
-NEEDED_MB = 1500  # .venv and uv's cache, when nothing is there yet
 
 # What the tools print when something outside them is wrong, and what that means to the person who reads it.
 CAUSES = [
     (
         r"No space left|os error 28\b|Errno 28\b",
-        "The disk is full: set-up needs about {needed} MB, and {free} MB are free.\n"
+        "The disk is full: set-up needs about 1,500 MB. Free: {free}.\n"
         "Make room, then run the same command again: what is here already is kept.",
     ),
     (
@@ -63,17 +62,23 @@ def say(text: str) -> None:
     print(f"set-up: {text}", flush=True)
 
 
+def free_space() -> str:
+    """The room left where set-up writes: in the course's folder and in the cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folders = [ROOT, cache if cache.exists() else Path.home()]
+    return ", ".join(f"{shutil.disk_usage(folder).free // 1_000_000:,} MB in {folder}" for folder in folders)
+
+
 def explain(output: str) -> str:
     """The likely cause of a failed step, in plain words, from what the step printed ("" if unknown)."""
     for pattern, meaning in CAUSES:
         if re.search(pattern, output):
-            free = shutil.disk_usage(ROOT).free // 1_000_000
-            return meaning.format(needed=f"{NEEDED_MB:,}", free=f"{free:,}", root=ROOT)
+            return meaning.format(free=free_space(), root=ROOT)
     return ""
 
 
 def run(command: list[str], what: str) -> None:
-    """Run `command`, passing its output on line by line; raises SetupError with the cause if it fails."""
+    """Run `command`, passing what it says on line by line; raises SetupError with the cause if it fails."""
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -81,11 +86,10 @@ def run(command: list[str], what: str) -> None:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            print(f"  {line}", end="", flush=True)
+            if not line.lstrip().startswith(("+ ", "Downloaded ")):  # 160 names that uv.lock holds anyway
+                print(f"  {line}", end="", flush=True)
     if process.returncode:
-        raise SetupError(
-            f"{what} failed (exit code {process.returncode}).\n{explain(''.join(lines[-40:]))}".rstrip()
-        )
+        raise SetupError(f"{what} failed (exit code {process.returncode}).\n{explain(''.join(lines[-40:]))}".rstrip())
 
 
 def writable(folder: Path) -> bool:
@@ -144,15 +148,10 @@ def is_done(record: dict[str, Any], dev: bool) -> bool:
     return any(record.items() >= wanted(d).items() for d in {dev, True})
 
 
-# --- uv ---------------------------------------------------------------------------------------------------
-
-
 def uv_version(uv: str) -> tuple[int, ...]:
     """The version of the program `uv`, () if it does not run."""
     try:
-        answer = subprocess.run(
-            [uv, "--version"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
+        answer = subprocess.run([uv, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", answer)
@@ -221,18 +220,13 @@ def uv_by_wheel(wheel: dict[str, Any], target: Path) -> None:
         raise SetupError(f"uv could not be fetched ({error}).\n{explain(str(error))}".rstrip()) from error
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     if digest != wheel["hash"]:
-        raise SetupError(
-            f"{url} has {digest}, and uv.lock says {wheel['hash']}: not used. Is a proxy in the way?"
-        )
+        raise SetupError(f"{url} has {digest}, and uv.lock says {wheel['hash']}: not used. Is a proxy in the way?")
     with zipfile.ZipFile(target / "uv.whl") as archive:
         name = next(name for name in archive.namelist() if name.endswith("/scripts/uv"))
         (target / "bin" / "uv").write_bytes(archive.read(name))
     (target / "bin" / "uv").chmod(0o755)
     (target / "uv.whl").unlink()
     say(f"fetched {url.rsplit('/', 1)[1]} ({len(content) / 1e6:.0f} MB), into .tools/uv")
-
-
-# --- the environment --------------------------------------------------------------------------------------
 
 
 def own_index() -> str:
@@ -275,9 +269,7 @@ def set_up(dev: bool) -> None:
         say(f"the packages are here ({time.monotonic() - begun:.0f} s)")
     if not record.get("brokers"):
         python = str(VENV / "bin" / "python")
-        record["brokers"] = (
-            subprocess.run([python, "-m", "classroom", "fetch"], cwd=ROOT, check=False).returncode == 0
-        )
+        record["brokers"] = subprocess.run([python, "-m", "classroom", "fetch"], cwd=ROOT, check=False).returncode == 0
         STAMP.write_text(json.dumps(record, indent=1))
 
 
@@ -300,7 +292,8 @@ def main(arguments: list[str]) -> int:
         print("\nset-up was interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     if arguments[dev:]:
-        os.execv(VENV / "bin" / "python", ["python", *arguments[dev:]])
+        python = str(VENV / "bin" / "python")  # the whole path: by it, Python finds its own .venv
+        os.execv(python, [python, *arguments[dev:]])
     say("all is here")
     return 0
 
