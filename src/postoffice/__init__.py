@@ -1,0 +1,49 @@
+"""postoffice: microservices over TCP, Redis, NATS and RabbitMQ, in the words and on the wire of NestJS.
+
+    @message_pattern({"cmd": "sum"})
+    async def add(data: list[int]) -> int:
+        return sum(data)
+
+    async with Service(add, url="tcp://127.0.0.1:3000"):
+        client = await Client.connect("tcp://127.0.0.1:3000")
+        assert await client.send({"cmd": "sum"}, [1, 2]) == 3
+
+Read it in this order: messages, patterns, handlers, service, client, then transports/base and one transport.
+"""
+
+from .client import Client
+from .context import Context
+from .errors import (
+    ConnectError,
+    ConnectionLost,
+    HandlerError,
+    NoHandlerError,
+    PatternError,
+    PayloadError,
+    PostOfficeError,
+    RequestTimeout,
+    RpcError,
+    UnsupportedError,
+    UsageError,
+)
+from .handlers import event_pattern, message_pattern
+from .service import Service
+
+__all__ = [
+    "Client",
+    "ConnectError",
+    "ConnectionLost",
+    "Context",
+    "HandlerError",
+    "NoHandlerError",
+    "PatternError",
+    "PayloadError",
+    "PostOfficeError",
+    "RequestTimeout",
+    "RpcError",
+    "Service",
+    "UnsupportedError",
+    "UsageError",
+    "event_pattern",
+    "message_pattern",
+]

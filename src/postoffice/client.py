@@ -1,0 +1,315 @@
+"""A client: `send` waits for an answer, `emit` does not."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from . import messages
+from .errors import ConnectionLost, NoHandlerError, PostOfficeError, RequestTimeout, RpcError, UsageError
+from .patterns import Pattern, route
+from .service import DeliveryMode
+from .transports import create
+from .transports.base import Transport
+
+__all__ = ["Client"]
+
+log = logging.getLogger("postoffice")
+_END = object()  # the mark after a stream's last value
+DEFAULT_TIMEOUT = 5.0  # seconds; NestJS has none and waits for ever
+
+
+class Client:
+    """One connection, shared by any number of calls at once. Make one with `await Client.connect(url)`."""
+
+    def __init__(self, transport: Transport, timeout: float) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._pending: dict[str, _Waiting] = {}
+        self._prefix = secrets.token_hex(8)  # ids are unique across clients: some share a reply channel
+        self._count = 0
+        self._deadlines = _Deadlines(self._expire)
+        self._closed = False
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        queue: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        delivery: DeliveryMode = "at-most-once",
+    ) -> Client:
+        """Connect to a service (TCP), or to a broker.
+
+        Args:
+            url: `tcp://host:port`, `redis://…`, `nats://…` or `amqp://user:password@host:port/vhost`.
+            queue: RabbitMQ only, and required there: the queue of the service, which is its name.
+            timeout: seconds that `send` waits for an answer, where the call does not say.
+            delivery: "at-least-once" makes `emit` wait until the broker has stored the event.
+
+        Raises:
+            ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.
+        """
+        transport = create(url, queue=queue, durable=delivery == "at-least-once")
+        client = cls(transport, _seconds(timeout))
+        transport.replies = client
+        await transport.connect()
+        return client
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._transport.url}{', closed' if self._closed else ''}>"
+
+    async def send(
+        self,
+        pattern: Pattern,
+        data: Any = None,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send a request and return its answer; of a stream, its last value. At most once.
+
+        Args:
+            pattern: what the handler is registered under. data: anything that JSON can hold.
+            timeout: seconds to wait; the client's own limit when None.
+            headers: text that travels beside the data.
+
+        Raises:
+            RpcError: the handler answered with an error. NoHandlerError: nobody handles this pattern.
+            RequestTimeout, ConnectionLost: no answer; the work may have happened.
+            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent. Nothing was done then.
+        """
+        waiting = await self._request(pattern, data, timeout, headers)
+        try:
+            return await waiting.future
+        finally:
+            self._pending.pop(waiting.id, None)
+
+    async def stream(
+        self,
+        pattern: Pattern,
+        data: Any = None,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Any]:
+        """Send a request, yield each value of its answer as it arrives; `timeout` limits it all. Raises as `send`."""
+        values: asyncio.Queue[Any] = asyncio.Queue()
+        waiting = await self._request(pattern, data, timeout, headers, values)
+        waiting.future.add_done_callback(lambda _: values.put_nowait(_END))
+        try:
+            while (value := await values.get()) is not _END:
+                yield value
+            waiting.future.result()  # raises what ended the stream, if an error did
+        finally:
+            self._pending.pop(waiting.id, None)
+            waiting.future.cancel()
+
+    async def emit(self, pattern: Pattern, data: Any = None, *, headers: Mapping[str, str] | None = None) -> None:
+        """Send an event. Nobody answers, and whether anybody handles it is not known.
+
+        Guarantee: at most once by default; returns when the event has been handed to the connection, or to the
+        broker. With the client's delivery "at-least-once" it returns once the broker has stored it.
+
+        Raises:
+            RequestTimeout: it was not handed over within the client's limit; it may arrive all the same.
+            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent.
+        """
+        self._check_open()
+        address = route(pattern)
+        packet = messages.write_packet(
+            self._transport.event_pattern(pattern, address), data, None, self._metadata(headers)
+        )
+        await self._hand_over(self._transport.publish(address, packet, headers), self._timeout, address)
+
+    async def close(self) -> None:
+        """Send what is buffered and close. Calls that still wait get a ConnectionLost."""
+        self._closed = True
+        self.on_lost(ConnectionLost("this client was closed while a reply was awaited. The work may have happened."))
+        self._deadlines.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _request(
+        self,
+        pattern: Pattern,
+        data: Any,
+        timeout: float | None,
+        headers: Mapping[str, str] | None,
+        values: asyncio.Queue[Any] | None = None,
+    ) -> _Waiting:
+        self._check_open()
+        limit = self._timeout if timeout is None else _seconds(timeout)
+        address = route(pattern)
+        self._count += 1
+        request_id = f"{self._prefix}{self._count:x}"
+        packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(request_id, address, limit, loop.create_future(), values)
+        self._pending[request_id] = waiting
+        self._deadlines.add(loop.time() + limit, request_id)
+        try:
+            await self._hand_over(self._transport.request(address, packet, request_id, headers), limit, address)
+        except BaseException:
+            self._pending.pop(request_id, None)
+            waiting.future.cancel()
+            raise
+        return waiting
+
+    async def _hand_over(self, sending: Awaitable[None] | None, limit: float, address: str) -> None:
+        """Wait, within the limit, where sending has to: a broker that is down or paused must not hold its caller."""
+        if sending is None:
+            return
+        try:
+            async with asyncio.timeout(limit):
+                await sending
+        except TimeoutError as error:
+            raise RequestTimeout(
+                f"{address!r} could not be handed over within {limit:g} s: {self._transport.url} does not take it."
+                " It may arrive later, or never. Is the broker paused or down?"
+            ) from error
+
+    def _metadata(self, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return None if self._transport.capabilities.headers else headers
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this client is closed. Nothing was sent. Connect a new one: await Client.connect(url)")
+
+    # what the transport tells
+
+    def on_reply(self, packet: bytes, request_id: str | None = None) -> None:
+        """A reply packet has come. One that nobody waits for is dropped: it is late, or for another client."""
+        try:
+            reply = messages.read_reply(packet)
+            if request_id is None:
+                request_id = str(messages.decode(reply.id))
+            waiting = self._pending.get(request_id)
+            if waiting is None or waiting.future.done():
+                return
+            if reply.failed:
+                waiting.future.set_exception(self._error(messages.decode(reply.err), waiting.route))
+                return
+            if reply.has_value:
+                waiting.take(messages.decode(reply.response))
+        except msgspec.DecodeError as error:
+            log.error("a reply that is no JSON was dropped: %s", error)
+            return
+        if reply.last:
+            waiting.future.set_result(waiting.value)
+
+    def on_failure(self, request_id: str, error: Exception) -> None:
+        waiting = self._pending.get(request_id)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_exception(error)
+
+    def on_lost(self, error: ConnectionLost) -> None:
+        for request_id in list(self._pending):
+            self.on_failure(request_id, ConnectionLost(*error.args))
+
+    def _error(self, error: Any, address: str) -> PostOfficeError:
+        if error == messages.NO_HANDLER:
+            return NoHandlerError(
+                f"nobody handles {address!r} at {self._transport.url}: the service has no such message pattern."
+                " Nothing was done. Compare the pattern with the service's @message_pattern, letter by letter."
+            )
+        return RpcError(error) if not isinstance(error, str) else _text_error(error)
+
+    def _expire(self, request_id: str) -> None:
+        waiting = self._pending.get(request_id)
+        if waiting is not None:
+            self.on_failure(
+                request_id,
+                RequestTimeout(
+                    f"no answer to {waiting.route!r} within {waiting.limit:g} s. The work may have happened, or may"
+                    " happen yet: a timeout is an unknown outcome. Retry only what is safe to do twice."
+                ),
+            )
+
+
+def _text_error(error: str) -> RpcError:
+    """An error that travelled as plain text: passed on as it came."""
+    result = RpcError(error)
+    result.error = error
+    return result
+
+
+class _Waiting:
+    """A request whose answer is awaited."""
+
+    __slots__ = ("future", "id", "limit", "route", "value", "values")
+
+    def __init__(
+        self,
+        request_id: str,
+        address: str,
+        limit: float,
+        future: asyncio.Future[Any],
+        values: asyncio.Queue[Any] | None,
+    ) -> None:
+        self.id = request_id
+        self.route = address
+        self.limit = limit
+        self.future = future
+        self.values = values
+        self.value: Any = None
+
+    def take(self, value: Any) -> None:
+        if self.values is None:
+            self.value = value
+        else:
+            self.values.put_nowait(value)
+
+
+class _Deadlines:
+    """One timer for all timeouts: a heap of (time, id), swept when the earliest is due."""
+
+    def __init__(self, expire: Any) -> None:
+        self._expire = expire
+        self._heap: list[tuple[float, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, when: float, request_id: str) -> None:
+        heapq.heappush(self._heap, (when, request_id))
+        if self._timer is None or when < self._timer.when():
+            self._arm()
+
+    def close(self) -> None:
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._sweep) if self._heap else None
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._heap and self._heap[0][0] <= now:
+            self._expire(heapq.heappop(self._heap)[1])
+        self._timer = None
+        if self._heap:
+            self._arm()
+
+
+def _seconds(timeout: float) -> float:
+    if not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
+        raise UsageError(f"timeout is a positive number of seconds; got {timeout!r}. Nothing was sent.")
+    return float(timeout)

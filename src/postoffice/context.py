@@ -1,0 +1,30 @@
+"""What a handler may know of its message besides the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The second argument of a handler, for those that take one.
+
+    Attributes:
+        pattern: the route the message came by, e.g. `order.placed` or `{"cmd":"sum"}`.
+        headers: what the sender put beside the data: the transport's own headers, or the packet's metadata.
+        correlation_id: the id of the request, or the message's own correlation id; None for an event without.
+        attempt: 1 for the first delivery; 2 when the broker says that it delivered the message before.
+        transport: the name of the transport, e.g. "tcp".
+        raw: the message's body, as it came.
+    """
+
+    pattern: str
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    correlation_id: str | None = None
+    attempt: int = 1
+    transport: str = ""
+    raw: bytes = b""

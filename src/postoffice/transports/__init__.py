@@ -1,0 +1,64 @@
+"""The transports, each loaded when it is first used, so that importing postoffice loads no driver."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import UnsupportedError, UsageError
+from .base import Transport
+
+__all__ = ["TRANSPORTS", "create", "kind_of"]
+
+TRANSPORTS = {  # URL scheme -> module and class
+    "tcp": ("tcp", "TcpTransport"),
+    "redis": ("redis", "RedisTransport"),
+    "nats": ("nats", "NatsTransport"),
+    "amqp": ("rabbitmq", "RabbitTransport"),
+}
+
+
+def kind_of(url: str) -> type[Transport]:
+    """The transport that a URL names by its scheme.
+
+    Raises:
+        UsageError: a scheme that no transport has.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in TRANSPORTS:
+        known = ", ".join(f"{name}://" for name in TRANSPORTS)
+        raise UsageError(f"no transport for {url!r}: its scheme is {scheme!r}. Known are {known}. Nothing was sent.")
+    module, name = TRANSPORTS[scheme]
+    kind: type[Transport] = getattr(import_module(f".{module}", __package__), name)
+    return kind
+
+
+def create(
+    url: str, *, queue: str | None = None, group: str | None = None, durable: bool = False, **options: Any
+) -> Transport:
+    """A transport for this URL, not yet connected.
+
+    Raises:
+        UsageError: an unknown scheme, or a queue missing where messages go to one, or given where none exists.
+        UnsupportedError: something that this transport cannot do.
+    """
+    kind = kind_of(url)
+    can = kind.capabilities
+    if can.queues and not queue:
+        raise UsageError(f"{kind.name} sends messages to a queue, so say which: queue='the name of the service'.")
+    if queue and not can.queues:
+        raise UsageError(
+            f"{kind.name} has no queues: messages find their handler by pattern. Leave out queue={queue!r}."
+        )
+    if group and not can.groups:
+        raise UnsupportedError(
+            f"{kind.name} cannot share messages in a group ({group!r}). NATS (nats://) can; on RabbitMQ"
+            " replicas share the queue anyway."
+        )
+    if durable and not can.acks:
+        raise UnsupportedError(
+            f"{kind.name} cannot deliver at least once: it has no acknowledgements, so what a crash interrupts is gone."
+            " Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
+        )
+    return kind(url, queue=queue, group=group, durable=durable, **options)

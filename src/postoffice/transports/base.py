@@ -1,0 +1,331 @@
+"""What a transport is: a way to move bytes between a client and a service. It knows no policy.
+
+A client's transport can `request` and `publish`, and hands replies to `on_reply`. A service's transport can
+`subscribe`, and hands each message to `deliver` as a Delivery, which knows how to reply and how to settle.
+Whoever decides (when to ack, what to answer, how long to wait) is service.py or client.py, never a transport.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import ConnectError, ConnectionLost, UsageError
+from ..patterns import Pattern
+
+__all__ = ["Batcher", "BrokerTransport", "Capabilities", "Delivery", "Replies", "Transport"]
+
+log = logging.getLogger("postoffice")
+
+CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
+BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reconnect; the last one repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a transport can do.
+
+    Attributes:
+        acks: a message can be acknowledged after the work, so a crash before it means a redelivery.
+        headers: it carries headers beside the body. Without, they travel in the packet's "metadata".
+        groups: replicas can share the messages of a pattern (a NATS queue group).
+        queues: messages go to a named queue, so a client must say which.
+    """
+
+    acks: bool = False
+    headers: bool = False
+    groups: bool = False
+    queues: bool = False
+
+
+class Delivery:
+    """One message, as it reached a service.
+
+    Attributes:
+        route: the route it came by, or None where only the pattern inside the body tells.
+        body: the packet, as it came. headers: the transport's own. attempt: 2 when known to be a redelivery.
+        correlation_id: the message's own, where the transport has one.
+    """
+
+    __slots__ = ("attempt", "body", "correlation_id", "headers", "route")
+
+    def __init__(
+        self,
+        body: bytes,
+        route: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        attempt: int = 1,
+        correlation_id: str | None = None,
+    ) -> None:
+        self.body = body
+        self.route = route
+        self.headers: Mapping[str, Any] = headers or {}
+        self.attempt = attempt
+        self.correlation_id = correlation_id
+
+    reply_has_id: ClassVar[bool] = True
+    """Whether reply packets carry the request's id (RabbitMQ's do not)."""
+
+    def reply(self, packet: bytes) -> None:
+        """Send a reply packet, buffered, in order. At most once: a caller that is gone gets nothing."""
+        raise NotImplementedError
+
+    async def ack(self) -> None:
+        """Say that the work is done, so that it is not delivered again. Nothing to do without acks."""
+
+    async def reject(self) -> None:
+        """Give the message up: not delivered again. Nothing to do without acks."""
+
+    def malformed(self, reason: str) -> None:
+        """What came is no packet. A stream of bytes that lost its framing closes; a broker goes on."""
+
+
+Deliver = Callable[[Delivery], None]
+
+
+class Replies(Protocol):
+    """Whoever waits for replies: a client. Called by its transport, on the event loop."""
+
+    def on_reply(self, packet: bytes, request_id: str | None = None) -> None:
+        """A reply packet; its request's id where the transport knows it, else it stands in the packet."""
+
+    def on_failure(self, request_id: str, error: Exception) -> None:
+        """This request will get no reply: the broker says that nobody listens."""
+
+    def on_lost(self, error: ConnectionLost) -> None:
+        """The connection broke: whatever is awaited will not come."""
+
+
+class Transport(abc.ABC):
+    """One connection of one client or of one service. Every method is called on one event loop.
+
+    Args:
+        url: where to. queue: a named queue (only where `capabilities.queues`). group: replicas that share the
+            messages of a pattern (only where `capabilities.groups`). durable: whether events are to survive a
+            crash of the service or of the broker (only where `capabilities.acks`). prefetch: how many
+            messages may be unacknowledged at once.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue: str | None = None,
+        group: str | None = None,
+        durable: bool = False,
+        prefetch: int = 16,
+    ) -> None:
+        self.url = url
+        self.queue = queue
+        self.group = group
+        self.durable = durable
+        self.prefetch = prefetch
+        self.replies: Replies | None = None
+
+    @abc.abstractmethod
+    async def connect(self) -> None:
+        """Reach the other side, or the broker. Raises ConnectError; nothing is left open then."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Send what is buffered and let go. Harmless when called twice."""
+
+    @abc.abstractmethod
+    def request(
+        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+    ) -> Awaitable[None] | None:
+        """Send a request; its replies reach `replies`. At most once.
+
+        Returns None when it is on its way, else something to await until it is: the common case costs no task
+        switch. Awaiting raises ConnectError (nothing was sent).
+
+        Raises:
+            PayloadError: larger than the transport carries. PatternError: no address here. Nothing was sent.
+        """
+
+    @abc.abstractmethod
+    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+        """Send an event, like `request`. When `durable`, it is awaited until the broker has confirmed it."""
+
+    @abc.abstractmethod
+    async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
+        """Have every message with one of these routes handed to `deliver`, until `unsubscribe`."""
+
+    @abc.abstractmethod
+    async def unsubscribe(self) -> None:
+        """Take no new messages. What was delivered can still be answered and settled."""
+
+    def event_pattern(self, pattern: Pattern, route: str) -> Pattern:
+        """What stands as the pattern in an event's packet: the pattern as given (on TCP, NestJS writes the route)."""
+        return pattern
+
+    def pause(self) -> None:
+        """Stop reading for now, where the transport can push back; the service has more than enough to do."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def address(self, default_port: int) -> tuple[str, int]:
+        """Host and port of the URL."""
+        parts = urlsplit(self.url)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise UsageError(
+                f"{self.url!r} has no valid port: {error}. Write for example {self.name}://127.0.0.1:3000"
+            ) from error
+        return parts.hostname or "127.0.0.1", default_port if port is None else port
+
+
+class BrokerTransport(Transport):
+    """A transport through a broker: one connection, opened again whenever it breaks.
+
+    A subclass opens and closes the connection, and calls `_lose` when it breaks. `_open` also restores
+    subscriptions and reply channels, so that a restarted broker finds everything as it was.
+    """
+
+    default_port: ClassVar[int]
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._up = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @abc.abstractmethod
+    async def _open(self) -> None:
+        """Connect and restore. Whatever it raises counts as "could not connect"."""
+
+    @abc.abstractmethod
+    async def _shut(self) -> None:
+        """Close what is open, be it broken already. Raises nothing that matters."""
+
+    async def connect(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._open()
+        except Exception as error:
+            await self._shut_quietly()
+            host, port = self.address(self.default_port)
+            raise ConnectError(
+                f"no {self.name} broker could be reached at {host}:{port} ({reason_of(error)}). Nothing was sent."
+                " Is the broker running, and is the address right? In the course: broker.alive, broker.url"
+            ) from error
+        self._up.set()
+        self._keeper = asyncio.create_task(self._keep(), name=f"postoffice {self.name} connection")
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._up.clear()
+        await self._shut_quietly()
+
+    async def _ready(self) -> None:
+        """Wait until the connection stands; the caller sets the limit."""
+        if not self._up.is_set():
+            if self._closed:
+                raise ConnectError(f"this {self.name} connection is closed. Nothing was sent. Connect a new client.")
+            await self._up.wait()
+
+    def _lose(self, error: BaseException | None) -> None:
+        """The connection broke. Whoever waits is told at once; the keeper opens it again."""
+        if self._closed or self._broken.is_set() or not self._up.is_set():
+            return
+        self._up.clear()
+        self._broken.set()
+        host, port = self.address(self.default_port)
+        log.warning("lost the %s broker at %s:%s (%s); connecting again", self.name, host, port, reason_of(error))
+        if self.replies is not None:
+            self.replies.on_lost(
+                ConnectionLost(
+                    f"the connection to the {self.name} broker at {host}:{port} broke while a reply was awaited."
+                    " The work may have happened. Ask whoever owns the effect, or retry only if that is safe twice."
+                )
+            )
+
+    async def _keep(self) -> None:
+        """Open the connection again whenever it breaks, for as long as it takes."""
+        while True:
+            await self._broken.wait()
+            attempt = 0
+            while True:
+                await self._shut_quietly()
+                try:
+                    async with asyncio.timeout(CONNECT_TIMEOUT):
+                        await self._open()
+                    break
+                except Exception as error:
+                    log.debug("no %s broker yet: %s", self.name, reason_of(error))
+                await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
+                attempt += 1
+            self._broken.clear()
+            self._up.set()
+            log.info("connected to the %s broker again", self.name)
+
+    async def _shut_quietly(self) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._shut()
+
+
+Item = TypeVar("Item")
+
+
+class Batcher(Generic[Item]):
+    """Gathers what is sent in one turn of the event loop and sends it in one go, in order.
+
+    Drivers cost far less per message when many go out together. `put` never waits; an error is logged and
+    the items are lost, as at most once allows.
+    """
+
+    def __init__(self, send: Callable[[list[Item]], Awaitable[None]]) -> None:
+        self._send = send
+        self._items: list[Item] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, item: Item) -> None:
+        self._items.append(item)
+        if self._task is None:
+            self._task = asyncio.create_task(self._flush())
+
+    async def drain(self) -> None:
+        """Wait until everything put so far has been sent."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _flush(self) -> None:
+        try:
+            while self._items:
+                items, self._items = self._items, []
+                try:
+                    await self._send(items)
+                except Exception as error:
+                    log.warning("%d messages could not be sent: %s", len(items), reason_of(error))
+        finally:
+            self._task = None
+
+
+def reason_of(error: BaseException | None) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    return f"{type(error).__name__}: {error}" if error is not None else "it closed the connection"
+
+
+def start(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    """Run a coroutine as a task; its first step at once where Python can (3.12), which saves a turn of the loop."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)
