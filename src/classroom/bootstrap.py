@@ -9,6 +9,7 @@ against its sha256. The second time nothing is fetched and nothing is asked of t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -58,7 +59,6 @@ class SetupError(Exception):
 
 
 def say(text: str) -> None:
-    """Print one line of progress, at once."""
     print(f"set-up: {text}", flush=True)
 
 
@@ -109,9 +109,6 @@ def prepare_environment() -> None:
         os.environ["HOME"] = str(TOOLS / "home")
         (TOOLS / "home").mkdir(exist_ok=True)
         say(f"the home folder {home} cannot be written; .tools/home is used in its place")
-    elif "XDG_CACHE_HOME" not in os.environ and not writable(home / ".cache"):
-        os.environ["XDG_CACHE_HOME"] = str(TOOLS / "cache")
-        say(f"{home / '.cache'} cannot be written; .tools/cache is used in its place")
     # A venv that is active in the shell is not the one set up here.
     for name in ("VIRTUAL_ENV", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT"):
         os.environ.pop(name, None)
@@ -119,7 +116,7 @@ def prepare_environment() -> None:
 
 
 def base_python() -> str:
-    """The interpreter to build .venv on: this one, or the one under it when a venv is active."""
+    """This interpreter, or the one under it when a venv is active."""
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
 
@@ -281,12 +278,12 @@ def main(arguments: list[str]) -> int:
     dev = arguments[:1] == ["--dev"]
     try:
         prepare_environment()
-        set_up(dev)
-    except SetupError as error:
-        print(f"\nset-up stopped: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"\nset-up stopped: {error}\n{explain(str(error))}".rstrip(), file=sys.stderr)
+        with (TOOLS / "lock").open("w") as lock:  # a second set-up of this folder waits for the first
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            set_up(dev)
+    except (SetupError, OSError) as error:
+        cause = explain(str(error)) if isinstance(error, OSError) else ""
+        print(f"\nset-up stopped: {error}\n{cause}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nset-up was interrupted; the same command goes on from here.", file=sys.stderr)
