@@ -26,9 +26,7 @@ print(double(21))
 def lesson_text(pairs: int = 16) -> str:
     """A lesson that keeps every budget: `pairs` of one text cell and one code cell."""
     cells = ['# %% [markdown] id="opening"\n# # A lesson']
-    cells += [
-        f'# %% id="step-{n}"\nx = {n}\nx\n\n# %% [markdown] id="word-{n}"\n# Why {n}.' for n in range(pairs)
-    ]
+    cells += [f'# %% id="step-{n}"\nx = {n}\nx\n\n# %% [markdown] id="word-{n}"\n# Why {n}.' for n in range(pairs)]
     return "\n\n".join(cells) + "\n"
 
 

@@ -1,0 +1,86 @@
+"""Checks of the labs: `await check("03.framing")` tries what you wrote and says what it saw.
+
+A check judges behaviour, never the text of an answer: it calls your functions, talks to your services, breaks
+them, and counts. It compares by order, ratio and count, not by the clock, so a slow machine passes too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from classroom.checks.result import Condition, Result
+
+__all__ = ["Check", "CheckError", "Condition", "Result", "check"]
+
+LABS = {"03": "classroom.checks.lab03"}
+
+
+class CheckError(Exception):
+    """The check itself was called in a way that cannot work. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a lab: what it is called, the names it looks at, and how it judges them.
+
+    `needs` maps a name of the notebook to the words that tell which cell makes it.
+    """
+
+    title: str
+    needs: Mapping[str, str]
+    judge: Callable[..., Awaitable[None]]
+
+
+async def check(name: str, *, names: Mapping[str, Any] | None = None) -> Result:
+    """Judge one task of a lab.
+
+    Args:
+        name: the check's name, lab and task: "03.framing".
+        names: where to look for what you wrote; by default the variables of this notebook.
+
+    Returns:
+        the conditions with what was expected and seen; shown as a table in a notebook.
+
+    Raises:
+        CheckError: there is no such check, or there is no notebook to look at.
+    """
+    task = _find(name)
+    names = _notebook() if names is None else names
+    result = Result(name, task.title)
+    missing = [variable for variable in task.needs if variable not in names]
+    for variable in missing:
+        result.judge(f"{variable} is there to be checked", False, hint=_missing(variable, task.needs[variable]))
+    if not missing:
+        await task.judge(result, *(names[variable] for variable in task.needs))
+    return result
+
+
+def _missing(variable: str, cell: str) -> str:
+    return f"this notebook has no {variable!r} yet. Run {cell} first, then this cell again."
+
+
+def _find(name: str) -> Check:
+    """The check of that name. Raises `CheckError`, which lists those there are."""
+    known: dict[str, Check] = {}
+    for module in LABS.values():
+        known |= importlib.import_module(module).CHECKS
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise CheckError(f"there is no check named {name!r}.{meant} There are: {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def _notebook() -> Mapping[str, Any]:
+    """The variables of the notebook that runs. Raises `CheckError` where none does."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None:
+        raise CheckError("no notebook is running here. Call check() in a notebook, or give names={...}.")
+    variables: Mapping[str, Any] = shell.user_ns
+    return variables

@@ -1,0 +1,69 @@
+"""How a check runs code that it does not trust to end, to return, or to raise what it should."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from classroom.checks.result import Condition
+
+TRIAL_LIMIT = 10.0  # seconds; every trial takes well under one when the code ends at all
+
+
+class TooLong(BaseException):
+    """Raised inside code that did not end; a BaseException, so that `except Exception` does not stop it."""
+
+
+async def attempt(text: str, trial: Callable[..., Condition], *arguments: Any) -> Condition:
+    """Run one trial in a thread; whatever it raises becomes a failed condition that says what to do.
+
+    Args:
+        text: what must hold, for the condition.
+        trial: called with `arguments`; it calls the learner's code. It is stopped after `TRIAL_LIMIT` seconds.
+    """
+    try:
+        return await _in_thread(partial(trial, *arguments))
+    except TooLong:
+        return Condition(text, False, "an answer", f"none within {TRIAL_LIMIT:g} s; it was stopped", LOOPS)
+    except NotImplementedError as error:
+        return Condition(text, False, "an answer", f"NotImplementedError: {error}", "write this part first.")
+    except Exception as error:
+        return Condition(text, False, "an answer", _told(error), "run the cell, call it by hand, read the error.")
+
+
+LOOPS = "look for a loop that waits for bytes: with an incomplete frame, leave the loop and return."
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, with the line of the learner's code it came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "ipykernel" in frame.filename]
+    place = f" (line {frames[-1].lineno} of your cell: {frames[-1].line})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+async def _in_thread(work: Callable[[], Condition]) -> Condition:
+    """Run `work` in a daemon thread, so that even code that cannot be stopped does not hold up the kernel."""
+    future: Future[Condition] = Future()
+
+    def body() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=body, name="check", daemon=True)
+    thread.start()
+    waiting = asyncio.wrap_future(future)
+    await asyncio.wait({waiting}, timeout=TRIAL_LIMIT)
+    if not waiting.done():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TooLong))
+        await asyncio.wait({waiting}, timeout=1)
+    if not waiting.done():
+        raise TooLong
+    return await waiting

@@ -1,0 +1,55 @@
+"""check() itself: how it is called, what it finds in a notebook, how it shows its result."""
+
+from __future__ import annotations
+
+import pytest
+
+from classroom.checks import CheckError, Condition, Result, check
+
+
+async def test_an_unknown_check_names_those_there_are():
+    """A slip in the name is met with the nearest name."""
+    with pytest.raises(CheckError, match=r"no check named '03.frame'. Did you mean '03.framing'\?"):
+        await check("03.frame", names={})
+
+
+async def test_outside_a_notebook_it_says_so():
+    """There are no variables to look at."""
+    with pytest.raises(CheckError, match="no notebook is running"):
+        await check("03.framing")
+
+
+async def test_a_cell_that_was_not_run_is_named():
+    """Every missing name is one failed condition that names the cell to run."""
+    result = await check("03.framing", names={"encode": None})
+    assert [condition.passed for condition in result.conditions] == [False]
+    assert "'Decoder' yet. Run the cell of task 1 first" in repr(result)
+
+
+def test_a_result_without_conditions_has_not_passed():
+    """Nothing tried is nothing shown."""
+    assert not Result("00.none", "nothing").passed
+
+
+def test_what_was_not_judged_has_not_passed():
+    """None is neither pass nor fail."""
+    assert not Result("00.none", "nothing", [Condition("a", True), Condition("b", None)]).passed
+
+
+def test_both_forms_say_the_same_and_text_is_escaped():
+    """The table and the text hold every condition, what was seen and the hint; HTML in it stays text."""
+    result = Result("00.x", "forms")
+    result.judge("holds", True, seen="never shown")
+    result.judge("fails", False, expected="a <b>", seen="<script>", hint="look & see")
+    assert repr(result).splitlines() == [
+        "00.x, forms: not yet, 1 of 2 conditions hold",
+        "[pass] holds",
+        "[FAIL] fails",
+        "    expected: a <b>",
+        "    seen: <script>",
+        "    hint: look & see",
+    ]
+    html = result._repr_html_()
+    assert "seen: &lt;script&gt;" in html
+    assert "never shown" not in html
+    assert "<script>" not in html
