@@ -214,33 +214,41 @@ class Client:
         if reply.last:
             waiting.future.set_result(waiting.value)
 
-    def on_failure(self, request_id: str, error: Exception) -> None:
+    def on_nobody(self, request_id: str, reason: str) -> None:
+        if request_id in self._pending:
+            self._fail(request_id, _nobody(self._pending[request_id].route, self._transport.url, reason))
+
+    def on_lost(self, error: ConnectionLost) -> None:
+        for request_id in list(self._pending):
+            self._fail(request_id, ConnectionLost(*error.args))
+
+    def _fail(self, request_id: str, error: Exception) -> None:
         waiting = self._pending.get(request_id)
         if waiting is not None and not waiting.future.done():
             waiting.future.set_exception(error)
 
-    def on_lost(self, error: ConnectionLost) -> None:
-        for request_id in list(self._pending):
-            self.on_failure(request_id, ConnectionLost(*error.args))
-
     def _error(self, error: Any, address: str) -> PostOfficeError:
         if error == messages.NO_HANDLER:
-            return NoHandlerError(
-                f"nobody handles {address!r} at {self._transport.url}: the service has no such message pattern."
-                " Nothing was done. Compare the pattern with the service's @message_pattern, letter by letter."
-            )
+            return _nobody(address, self._transport.url, "the service has no such message pattern")
         return RpcError(error) if not isinstance(error, str) else _text_error(error)
 
     def _expire(self, request_id: str) -> None:
         waiting = self._pending.get(request_id)
         if waiting is not None:
-            self.on_failure(
+            self._fail(
                 request_id,
                 RequestTimeout(
                     f"no answer to {waiting.route!r} within {waiting.limit:g} s. The work may have happened, or may"
                     " happen yet: a timeout is an unknown outcome. Retry only what is safe to do twice."
                 ),
             )
+
+
+def _nobody(address: str, url: str, reason: str) -> NoHandlerError:
+    return NoHandlerError(
+        f"nobody handles {address!r} at {url}: {reason}. Nothing was done."
+        " Is the service started? Compare the pattern with its @message_pattern, letter by letter."
+    )
 
 
 def _text_error(error: str) -> RpcError:

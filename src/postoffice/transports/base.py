@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import contextlib
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
-from ..errors import ConnectError, ConnectionLost, UsageError
+from ..errors import ConnectionLost, UsageError
 from ..patterns import Pattern
 
-__all__ = ["Batcher", "BrokerTransport", "Capabilities", "Delivery", "Replies", "Transport"]
+__all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reason_of", "start"]
 
 log = logging.getLogger("postoffice")
 
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
-BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reconnect; the last one repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ class Replies(Protocol):
     def on_reply(self, packet: bytes, request_id: str | None = None) -> None:
         """A reply packet; its request's id where the transport knows it, else it stands in the packet."""
 
-    def on_failure(self, request_id: str, error: Exception) -> None:
-        """This request will get no reply: the broker says that nobody listens."""
+    def on_nobody(self, request_id: str, reason: str) -> None:
+        """This request will get no reply: the broker says that nobody takes it."""
 
     def on_lost(self, error: ConnectionLost) -> None:
         """The connection broke: whatever is awaited will not come."""
@@ -185,137 +183,6 @@ class Transport(abc.ABC):
                 f"{self.url!r} has no valid port: {error}. Write for example {self.name}://127.0.0.1:3000"
             ) from error
         return parts.hostname or "127.0.0.1", default_port if port is None else port
-
-
-class BrokerTransport(Transport):
-    """A transport through a broker: one connection, opened again whenever it breaks.
-
-    A subclass opens and closes the connection, and calls `_lose` when it breaks. `_open` also restores
-    subscriptions and reply channels, so that a restarted broker finds everything as it was.
-    """
-
-    default_port: ClassVar[int]
-
-    def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(url, **options)
-        self._up = asyncio.Event()
-        self._broken = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
-        self._closed = False
-
-    @abc.abstractmethod
-    async def _open(self) -> None:
-        """Connect and restore. Whatever it raises counts as "could not connect"."""
-
-    @abc.abstractmethod
-    async def _shut(self) -> None:
-        """Close what is open, be it broken already. Raises nothing that matters."""
-
-    async def connect(self) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._open()
-        except Exception as error:
-            await self._shut_quietly()
-            host, port = self.address(self.default_port)
-            raise ConnectError(
-                f"no {self.name} broker could be reached at {host}:{port} ({reason_of(error)}). Nothing was sent."
-                " Is the broker running, and is the address right? In the course: broker.alive, broker.url"
-            ) from error
-        self._up.set()
-        self._keeper = asyncio.create_task(self._keep(), name=f"postoffice {self.name} connection")
-
-    async def close(self) -> None:
-        self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        self._up.clear()
-        await self._shut_quietly()
-
-    async def _ready(self) -> None:
-        """Wait until the connection stands; the caller sets the limit."""
-        if not self._up.is_set():
-            if self._closed:
-                raise ConnectError(f"this {self.name} connection is closed. Nothing was sent. Connect a new client.")
-            await self._up.wait()
-
-    def _lose(self, error: BaseException | None) -> None:
-        """The connection broke. Whoever waits is told at once; the keeper opens it again."""
-        if self._closed or self._broken.is_set() or not self._up.is_set():
-            return
-        self._up.clear()
-        self._broken.set()
-        host, port = self.address(self.default_port)
-        log.warning("lost the %s broker at %s:%s (%s); connecting again", self.name, host, port, reason_of(error))
-        if self.replies is not None:
-            self.replies.on_lost(
-                ConnectionLost(
-                    f"the connection to the {self.name} broker at {host}:{port} broke while a reply was awaited."
-                    " The work may have happened. Ask whoever owns the effect, or retry only if that is safe twice."
-                )
-            )
-
-    async def _keep(self) -> None:
-        """Open the connection again whenever it breaks, for as long as it takes."""
-        while True:
-            await self._broken.wait()
-            attempt = 0
-            while True:
-                await self._shut_quietly()
-                try:
-                    async with asyncio.timeout(CONNECT_TIMEOUT):
-                        await self._open()
-                    break
-                except Exception as error:
-                    log.debug("no %s broker yet: %s", self.name, reason_of(error))
-                await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
-                attempt += 1
-            self._broken.clear()
-            self._up.set()
-            log.info("connected to the %s broker again", self.name)
-
-    async def _shut_quietly(self) -> None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._shut()
-
-
-Item = TypeVar("Item")
-
-
-class Batcher(Generic[Item]):
-    """Gathers what is sent in one turn of the event loop and sends it in one go, in order.
-
-    Drivers cost far less per message when many go out together. `put` never waits; an error is logged and
-    the items are lost, as at most once allows.
-    """
-
-    def __init__(self, send: Callable[[list[Item]], Awaitable[None]]) -> None:
-        self._send = send
-        self._items: list[Item] = []
-        self._task: asyncio.Task[None] | None = None
-
-    def put(self, item: Item) -> None:
-        self._items.append(item)
-        if self._task is None:
-            self._task = asyncio.create_task(self._flush())
-
-    async def drain(self) -> None:
-        """Wait until everything put so far has been sent."""
-        while self._task is not None:
-            await asyncio.shield(self._task)
-
-    async def _flush(self) -> None:
-        try:
-            while self._items:
-                items, self._items = self._items, []
-                try:
-                    await self._send(items)
-                except Exception as error:
-                    log.warning("%d messages could not be sent: %s", len(items), reason_of(error))
-        finally:
-            self._task = None
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -1,0 +1,170 @@
+"""NATS: a subject per route; replies come to an inbox of the caller's own.
+
+Guarantee: at most once. NATS hands a message to whoever is subscribed at that moment. It tells a caller at once when
+nobody is. Without `group` every replica gets every message; with it (a queue group) one of them does.
+A `.` in a pattern separates tokens, and in a handler's pattern `*` and `>` match one token and the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any
+
+import nats
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+
+from ..errors import PatternError, PayloadError
+from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
+from .broker import Batcher, BrokerTransport
+
+__all__ = ["NatsTransport"]
+
+NO_SUBJECT = re.compile(r"\s|^$|^\.|\.$|\.\.")  # white space ends the subject in the protocol; no token is empty
+
+
+class NatsDelivery(Delivery):
+    __slots__ = ("_reply_to", "_transport")
+
+    def __init__(self, transport: NatsTransport, route: str, message: Msg) -> None:
+        super().__init__(message.data, route, message.headers)
+        self._transport = transport
+        self._reply_to = message.reply
+
+    def reply(self, packet: bytes) -> None:
+        if self._reply_to:  # without one, nobody can be answered
+            self._transport.send(self._reply_to, packet)
+
+
+class NatsTransport(BrokerTransport):
+    """`nats://[user:password@]host:port`."""
+
+    name = "NATS"
+    default_port = 4222
+    capabilities = Capabilities(headers=True, groups=True)
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._client: NatsClient | None = None
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"  # one subscription for all replies: <inbox>.<request id>
+        self._deliver: Deliver | None = None
+        self._routes: list[str] = []
+        self._subscriptions: list[Any] = []
+        self._out: Batcher[tuple[str, bytes, str, dict[str, str] | None]] = Batcher(self._publish_all)
+
+    async def _open(self) -> None:
+        client = self._client = NatsClient()
+
+        async def lost() -> None:
+            if client is self._client:
+                self._lose(None)
+
+        async def failed(error: Exception) -> None:
+            """What the driver reports beside its exceptions; `lost` follows where it matters."""
+
+        await client.connect(
+            self.url, allow_reconnect=False, connect_timeout=int(CONNECT_TIMEOUT), closed_cb=lost, error_cb=failed
+        )
+        if self._deliver is None:
+            await client.subscribe(f"{self._inbox}.*", cb=self._reply_received)
+        self._subscriptions = [
+            await client.subscribe(route, queue=self.group or "", cb=self._receiver(route)) for route in self._routes
+        ]
+        await client.flush()  # the server has the subscriptions when this returns
+
+    async def _shut(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._client.close()
+
+    async def close(self) -> None:
+        if self._up.is_set() and self._client is not None:
+            await self._out.drain()
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await self._client.flush(timeout=1)
+        await super().close()
+
+    # as a client
+
+    def request(
+        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+    ) -> Awaitable[None] | None:
+        return self._put(route, packet, f"{self._inbox}.{request_id}", headers)
+
+    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+        return self._put(route, packet, "", headers)
+
+    def _put(
+        self, subject: str, packet: bytes, reply_to: str, headers: Mapping[str, str] | None
+    ) -> Awaitable[None] | None:
+        _check_subject(subject)
+        item = (subject, packet, reply_to, dict(headers) if headers else None)
+        if not self._up.is_set():
+            return self._put_when_up(item)
+        self._check_size(packet)
+        return self._out.put(item)
+
+    async def _put_when_up(self, item: tuple[str, bytes, str, dict[str, str] | None]) -> None:
+        await self._ready()
+        self._check_size(item[1])
+        self._out.put(item)
+
+    async def _reply_received(self, message: Msg) -> None:
+        if self.replies is None:
+            return
+        request_id = message.subject.rpartition(".")[2]
+        if message.data:
+            self.replies.on_reply(message.data, request_id)
+        else:
+            self.replies.on_nobody(request_id, "no service is subscribed to that NATS subject")
+
+    def _check_size(self, packet: bytes) -> None:
+        limit = self._client.max_payload if self._client is not None else len(packet)
+        if len(packet) > limit:
+            raise PayloadError(
+                f"a packet of {len(packet):,} bytes exceeds the NATS server's max_payload of {limit:,}."
+                " Nothing was sent. Send a reference to the data, or send it in parts."
+            )
+
+    # as a service
+
+    async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
+        self._routes = list(routes)
+        for route in self._routes:
+            _check_subject(route)
+        self._deliver = deliver
+        await self.connect()
+
+    def _receiver(self, route: str) -> Any:
+        async def received(message: Msg) -> None:
+            assert self._deliver is not None
+            self._deliver(NatsDelivery(self, route, message))
+
+        return received
+
+    async def unsubscribe(self) -> None:
+        self._routes = []
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await asyncio.gather(*(one.drain() for one in self._subscriptions))
+        self._subscriptions = []
+
+    def send(self, subject: str, body: bytes) -> None:
+        """Publish with the next batch."""
+        self._out.put((subject, body, "", None))
+
+    async def _publish_all(self, items: list[tuple[str, bytes, str, dict[str, str] | None]]) -> None:
+        assert self._client is not None
+        for subject, body, reply_to, headers in items:
+            await self._client.publish(subject, body, reply_to, headers)
+
+
+def _check_subject(subject: str) -> None:
+    if NO_SUBJECT.search(subject):
+        raise PatternError(
+            f"{subject!r} cannot be a NATS subject: it has white space, or an empty part between its dots."
+            " Nothing was sent. Write for example 'order.placed'."
+        )
