@@ -1,0 +1,23 @@
+"""Real message brokers for the course: `broker = await start_broker("redis")`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from classroom.brokers.broker import Broker, start_broker
+    from classroom.brokers.errors import BrokerError, NoBroker, NotOurs, PortTaken
+    from classroom.brokers.fetching import fetch
+
+__all__ = ["Broker", "BrokerError", "NoBroker", "NotOurs", "PortTaken", "fetch", "start_broker"]
+
+_HOMES = {"Broker": "broker", "start_broker": "broker", "fetch": "fetching"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use: `classroom doctor` reads this package with the standard library alone."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,267 @@
+"""`start_broker`: a real broker for this kernel, from whatever this machine has, behind one interface."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from types import TracebackType
+from typing import Protocol, Self
+from urllib.parse import urlsplit
+
+from classroom.brokers.catalogue import Kind, kind_of
+from classroom.brokers.container_engine import ContainerEngine
+from classroom.brokers.errors import BrokerError, NoBroker, NotOurs, PortTaken
+from classroom.brokers.finding import (
+    Candidate,
+    PassedOver,
+    chosen_engine,
+    command_for,
+    fetch_packages,
+    find,
+)
+from classroom.brokers.ports import Port
+from classroom.brokers.probes import NOT_READY, probe
+from classroom.brokers.process_engine import ProcessEngine
+
+POLL = 0.05  # seconds between two questions whether it is ready
+RESUME_LIMIT = 10.0  # seconds until a resumed broker must answer
+FIRST_PORTS = 5  # ports tried at a first start, should another program take one in between
+
+
+class Engine(Protocol):
+    """What runs a broker. `kill`, `pause`, `unpause` take effect at once; the others wait."""
+
+    name: str
+    candidate: Candidate
+
+    async def create(self, port: int) -> None: ...
+    async def start(self, port: int) -> None: ...
+    async def end(self) -> None: ...
+    async def remove(self) -> None: ...
+    def alive(self) -> bool: ...
+    def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def unpause(self) -> None: ...
+    def logs(self, lines: int) -> str: ...
+
+
+class Broker:
+    """A running broker: its address is `url`, and it can be broken on purpose.
+
+    Its port and its data stay the same over `kill` and `restart`. It ends with the kernel at the latest.
+    """
+
+    def __init__(self, name: str, kind: Kind, source: str, engine: Engine | None, url: str, port: Port | None) -> None:
+        self.name, self.kind, self.url, self.source = name, kind.name, url, source
+        self.engine = engine.name if engine else "external"
+        self.product, self.version = kind.title, ""
+        self.limits = kind.limits if engine else "It is run by someone else: nothing of it can be broken from here."
+        self.state = "starting"  # then "running", "paused", "killed" or "stopped"
+        self._kind, self._engine, self._port = kind, engine, port
+
+    @property
+    def alive(self) -> bool:
+        """Whether its server exists; a paused one does. One that is run by someone else counts as alive."""
+        return self._engine is None or (self.state != "stopped" and self._engine.alive())
+
+    async def ready(self, timeout: float | None = None) -> None:
+        """Wait until it answers in its own protocol, asked every 50 ms.
+
+        Raises BrokerError with its last log lines when it has ended, or does not answer within `timeout` seconds
+        (by default a limit that suits the broker).
+        """
+        limit = self._kind.start_limit if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                answer = await probe(self.kind, self.url)
+            except NOT_READY as error:
+                problem = f"{type(error).__name__} {error}".strip()
+            else:
+                if await asyncio.to_thread(lambda: self.alive):  # else another program answered on its port
+                    self.product, self.version = answer
+                    return
+                problem = "another program answers on its port"
+            if not await asyncio.to_thread(lambda: self.alive):
+                raise self._failure(f"{self._title} has ended")
+            if time.monotonic() > deadline:
+                hint = " It is paused: `resume()` lets it go on." if self.state == "paused" else ""
+                raise self._failure(f"{self._title} does not answer within {limit:g} s ({problem}).{hint}")
+            await asyncio.sleep(POLL)
+
+    def kill(self) -> None:
+        """End its server at once by SIGKILL, as a crash would. `await restart()` starts it with the data left."""
+        self._own("killed").kill()
+        self.state = "killed"
+
+    def pause(self) -> None:
+        """Freeze its server at once (SIGSTOP): connections stay open, nothing is answered."""
+        self._own("paused").pause()
+        self.state = "paused"
+
+    async def resume(self) -> None:
+        """Let a paused one go on; returns when it answers. Harmless for one that runs. Raises BrokerError."""
+        engine = self._own("resumed")
+        if self.state == "paused":
+            await asyncio.to_thread(engine.unpause)
+            self.state = "running"
+        await self.ready(RESUME_LIMIT)
+
+    async def restart(self) -> None:
+        """End it cleanly if it runs, then start it on the same port with the same data; returns when it answers.
+
+        Raises PortTaken when another program took its port meanwhile, BrokerError when it does not start.
+        """
+        engine = self._own("restarted")
+        if await asyncio.to_thread(lambda: self.alive):
+            if self.state == "paused":
+                await asyncio.to_thread(engine.unpause)
+            await engine.end()
+        self.state = "killed"
+        try:
+            await engine.start(self._port.number if self._port else 0)
+        except PortTaken as error:
+            raise PortTaken(
+                f"{self._title} cannot come back at {shown(self.url)}: {error}. "
+                f'End that program and restart again, or `await start_broker("{self.kind}")` for another address.'
+            ) from error
+        self.state = "running"
+        await self.ready()
+
+    async def stop(self) -> None:
+        """End it and remove everything it left: processes or container, data, port. Twice is harmless."""
+        if self._engine is not None:
+            await self._engine.remove()
+        if self._port is not None:
+            self._port.release()
+        self.state = "stopped"
+        if _brokers.get(self.name) is self:
+            del _brokers[self.name]
+
+    def logs(self, lines: int = 20) -> str:
+        """The last lines that its server printed. Raises NotOurs when someone else runs it."""
+        return self._own("read for its logs").logs(lines)
+
+    def _own(self, verb: str) -> Engine:
+        if self._engine is None:
+            raise NotOurs(
+                f"{self._title} at {shown(self.url)} is run by someone else and cannot be {verb} from here. "
+                f"Without {self._kind.variable} in the environment, the course starts one of its own."
+            )
+        if self.state == "stopped":
+            raise BrokerError(f'{self._title} was stopped: `await start_broker("{self.kind}")` starts a new one')
+        return self._engine
+
+    @property
+    def _title(self) -> str:
+        version = f" {self.version}" if self.version else ""
+        return f"{self.product}{version}" + ("" if self.name == self.kind else f" ({self.name})")
+
+    def _failure(self, what: str) -> BrokerError:
+        """An error with the last log lines and the next step."""
+        if self._engine is None:
+            return BrokerError(f"{what}. Is it running at {shown(self.url)}, the address in {self._kind.variable}?")
+        logs = self._engine.logs(20) or "(it printed nothing)"
+        step = "`restart()` starts it again with the data it has" if self.version else "the last lines say why"
+        return BrokerError(f"{what} [{self._engine.name}, {self.source}]; {step}:\n{logs}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        how = {"container": "in a container", "process": "as a local process", "external": "run by someone else"}
+        return f"{self._title} {how[self.engine]} ({self.source}): {self.state}, {shown(self.url)}\n{self.limits}"
+
+
+def shown(url: str) -> str:
+    """A URL without its password, unless that is RabbitMQ's public default."""
+    password = urlsplit(url).password
+    return url if password in (None, "guest") else url.replace(f":{password}@", ":***@", 1)
+
+
+_brokers: dict[str, Broker] = {}  # of this kernel, by name
+_locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = weakref.WeakKeyDictionary()
+
+
+async def start_broker(kind: str, *, engine: str | None = None, name: str | None = None) -> Broker:
+    """Start a broker and wait until it answers; prints what it is, and what that cannot show.
+
+    `kind` is "redis", "nats", "rabbitmq" or "mosquitto". `engine` is "container", "process" or "auto" (the default,
+    or CLASSROOM_ENGINE): the first source that works, in the order of `classroom doctor`. Starting one under a `name`
+    (by default its kind) that is in use replaces the one before.
+    Raises ValueError for an unknown kind or engine, NoBroker when nothing here can serve it, BrokerError with the last
+    log lines when it does not start. A start that fails or is cancelled leaves nothing.
+    """
+    entry, engine, name = kind_of(kind), chosen_engine(engine), name or kind
+    lock = _locks.setdefault(asyncio.get_running_loop(), {}).setdefault(name, asyncio.Lock())
+    async with lock:
+        if name in _brokers:
+            await _brokers[name].stop()
+        broker = await _first_that_works(entry, engine, name)
+        _brokers[name] = broker
+    print(repr(broker).partition(": running, ")[0] + f" is ready. {broker.limits}", flush=True)
+    return broker
+
+
+async def _first_that_works(kind: Kind, engine: str, name: str) -> Broker:
+    reasons: list[str] = []
+    sources = find(kind, engine)
+    while (source := await asyncio.to_thread(next, sources, None)) is not None:
+        if isinstance(source, PassedOver):
+            reason, surprising = source.reason, source.surprising
+        else:
+            try:
+                return await _started(source, name)
+            except BrokerError as error:
+                if source.engine == "external":
+                    raise
+                reason, surprising = f"{source.source}: {error}", True
+        if surprising:
+            print(f"{kind.title}: {reason}", flush=True)
+        reasons.append(reason)
+    raise NoBroker(explained(kind, engine, reasons))
+
+
+def explained(kind: Kind, engine: str, reasons: list[str]) -> str:
+    """Why nothing serves a broker, and the one command that would."""
+    tried = "".join(f"\n- {reason}" for reason in reasons)
+    asked = "" if engine == "auto" else f" (engine {engine!r} was asked for)"
+    return f"nothing on this machine can serve {kind.title}{asked}.{tried}\nThis would: {command_for(kind, engine)}"
+
+
+async def _started(candidate: Candidate, name: str) -> Broker:
+    if candidate.engine == "external":
+        return await _ready(Broker(name, candidate.kind, candidate.source, None, candidate.url, None))
+    if candidate.engine == "process" and candidate.program is None:
+        candidate = await asyncio.to_thread(fetch_packages, candidate)
+    for left in reversed(range(FIRST_PORTS)):
+        try:
+            return await _on_a_port(candidate, name)
+        except PortTaken:
+            if not left:
+                raise
+    raise AssertionError("the last round returned or raised")
+
+
+async def _on_a_port(candidate: Candidate, name: str) -> Broker:
+    port = Port()
+    engine: Engine = ProcessEngine(candidate) if candidate.engine == "process" else ContainerEngine(candidate)
+    broker = Broker(name, candidate.kind, candidate.source, engine, candidate.kind.url(port.number), port)
+    try:
+        await engine.create(port.number)
+        return await _ready(broker)
+    except BaseException:  # cancelled, too
+        await asyncio.shield(broker.stop())
+        raise
+
+
+async def _ready(broker: Broker) -> Broker:
+    await broker.ready()
+    broker.state = "running"
+    return broker

@@ -1,0 +1,139 @@
+"""How each broker is run as plain processes: files written, programs started. Everything stays on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from classroom.brokers.errors import BrokerError
+from classroom.brokers.finding import environment_of
+from classroom.brokers.ports import HOST
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process to start."""
+
+    argv: list[str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a broker gets: its program and the tree that it is in (if any), a folder of its own, three ports."""
+
+    program: Path
+    root: Path | None
+    folder: Path
+    port: int
+    spare_ports: tuple[int, int]
+
+
+def commands_for(kind: str, setting: Setting) -> list[Command]:
+    """The processes of a broker, in the order in which they start; the last one is the broker itself."""
+    return _COMMANDS[kind](setting)
+
+
+def _redis(setting: Setting) -> list[Command]:
+    options = ["--port", str(setting.port), "--bind", HOST, "--dir", str(setting.folder)]
+    return [Command([str(setting.program), *options], environment_of(setting.root))]
+
+
+def _nats(setting: Setting) -> list[Command]:
+    options = ["--addr", HOST, "--port", str(setting.port), "--jetstream", "--store_dir", str(setting.folder)]
+    return [Command([str(setting.program), *options], environment_of(setting.root))]
+
+
+def _mosquitto(setting: Setting) -> list[Command]:
+    lines = [
+        f"listener {setting.port} {HOST}",
+        "allow_anonymous true",
+        "persistence true",
+        f"persistence_location {setting.folder}/",
+    ]
+    if os.geteuid() == 0:
+        lines.append("user root")  # it would become another user, who may not write to the folder
+    configuration = _write(setting.folder / "mosquitto.conf", *lines)
+    return [Command([str(setting.program), "-c", str(configuration)], environment_of(setting.root))]
+
+
+def _rabbitmq(setting: Setting) -> list[Command]:
+    """RabbitMQ, after an epmd (Erlang's name server) of its own: one that RabbitMQ starts itself would outlive it."""
+    epmd_port, distribution_port = setting.spare_ports
+    environment = _rabbitmq_environment(setting, epmd_port, distribution_port)
+    epmd = shutil.which("epmd", path=environment["PATH"])
+    if epmd is None:
+        raise BrokerError(f"RabbitMQ at {setting.program} needs Erlang, and there is no `epmd` on PATH")
+    return [
+        Command([epmd, "-port", str(epmd_port), "-address", HOST], environment),
+        Command([str(setting.program)], environment),
+    ]
+
+
+def _rabbitmq_environment(setting: Setting, epmd_port: int, distribution_port: int) -> dict[str, str]:
+    folder = setting.folder
+    environment = environment_of(setting.root)
+    for name in [name for name in environment if name.startswith(("RABBITMQ_", "ERL_"))]:
+        del environment[name]  # settings for another RabbitMQ
+    if setting.root is not None:
+        environment["PATH"] = f"{_unpacked_erlang(setting.root, folder)}:{environment['PATH']}"
+    return environment | {
+        "HOME": str(folder),  # of the cookie
+        "LC_ALL": "C.UTF-8",
+        "RUNNING_UNDER_SYSTEMD": "1",  # the script becomes Erlang, so that signals reach it
+        "ERL_CRASH_DUMP_SECONDS": "0",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": HOST,
+        "RABBITMQ_NODENAME": f"broker{setting.port}@localhost",
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "RABBITMQ_CONF_ENV_FILE": str(_write(folder / "rabbitmq-env.conf")),
+        "RABBITMQ_CONFIG_FILE": str(
+            _write(
+                folder / "rabbitmq.conf",
+                f"listeners.tcp.1 = {HOST}:{setting.port}",
+                "log.console = true",
+                "log.file = false",
+            )
+        ),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(_write(folder / "advanced.config", "[].")),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(_write(folder / "enabled_plugins", "[].")),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "config"),
+        "RABBITMQ_SCHEMA_DIR": str(folder / "schema"),
+    }
+
+
+def _unpacked_erlang(root: Path, folder: Path) -> str:
+    """The folders of an `erl` and an `epmd` that work where Erlang was not installed, for PATH.
+
+    Debian's own `erl` insists on /usr/lib/erlang; this one does what it does, from where Erlang is.
+    """
+    erlang = root / "usr" / "lib" / "erlang"
+    binaries = next(erlang.glob("erts-*/bin"))
+    (folder / "bin").mkdir(exist_ok=True)
+    script = _write(
+        folder / "bin" / "erl",
+        "#!/bin/sh",
+        f"export EMU=beam PROGNAME=erl ROOTDIR='{erlang}' BINDIR='{binaries}'",
+        'exec "$BINDIR/erlexec" "$@"',
+    )
+    script.chmod(0o755)
+    return f"{script.parent}:{binaries}"
+
+
+def _write(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+_COMMANDS: dict[str, Callable[[Setting], list[Command]]] = {
+    "redis": _redis,
+    "nats": _nats,
+    "mosquitto": _mosquitto,
+    "rabbitmq": _rabbitmq,
+}

@@ -1,0 +1,164 @@
+"""A broker as a container, through testcontainers. Blocking calls to the engine run in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from classroom.brokers.errors import BrokerError, PortTaken
+from classroom.brokers.finding import Candidate
+from classroom.brokers.ports import HOST
+from classroom.supervisor import supervisor
+
+OWNER = "dead-letter-office.owner"  # the label by which the keeper removes what a kernel leaves
+END_LIMIT = 30  # seconds for a clean end
+PORT_IN_USE = ("port is already allocated", "address already in use", "ports are not available")
+
+
+class ContainerEngine:
+    """Runs one broker in a container that is removed with the kernel."""
+
+    name = "container"
+
+    def __init__(self, candidate: Candidate) -> None:
+        assert candidate.host is not None
+        self.candidate = candidate
+        self._address = candidate.host.address
+        self._container: Any = None
+        self._lock = threading.Lock()  # held while a thread creates: `remove` comes after it, or before
+        self._removed = False
+
+    async def create(self, port: int) -> None:
+        """Start for the first time, with the image fetched if need be. Raises PortTaken, BrokerError."""
+        supervisor().watch_containers(self._address)
+        await asyncio.to_thread(self._create, port)
+
+    def _create(self, port: int) -> None:
+        with _explained():
+            container = self._prepared(port)
+            _fetch(container)  # outside the lock: a removal need not wait for the network
+            with self._lock:
+                if not self._removed:
+                    self._container = container
+                    container.start()
+
+    def _prepared(self, port: int) -> Any:
+        """The container as it will be, not created yet."""
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.container import DockerContainer
+
+        testcontainers_config.ryuk_disabled = True  # the keeper removes what is left, and needs no image for it
+        kind = self.candidate.kind
+        container = DockerContainer(
+            kind.image,
+            docker_client_kw={"environment": {"DOCKER_HOST": self._address}},
+        )
+        # a network, else testcontainers looks for that of the container that it believes to run in
+        container.with_kwargs(labels={OWNER: supervisor().label}, network="bridge")
+        container.ports[f"{kind.port}/tcp"] = (HOST, port)  # type: ignore[assignment]  # docker-py takes it
+        container.with_envs(**dict(kind.environment))
+        if kind.command:
+            container.with_command(list(kind.command))
+        for path, text in kind.files:
+            container.with_copy_into_container(text.encode(), path)
+        return container
+
+    @property
+    def _wrapped(self) -> Any:
+        """docker-py's container; None before there is one."""
+        return self._container.get_wrapped_container() if self._container is not None else None
+
+    async def start(self, port: int) -> None:
+        """Start with the data that is there; the engine publishes the same port."""
+        await asyncio.to_thread(self._call, "start")
+
+    def _call(self, verb: str, **options: Any) -> None:
+        with _explained():
+            getattr(self._wrapped, verb)(**options)
+
+    def alive(self) -> bool:
+        import docker.errors
+
+        if self._wrapped is None:
+            return False
+        with _explained():
+            try:
+                self._wrapped.reload()
+            except docker.errors.NotFound:
+                return False
+        return str(self._wrapped.status) in ("running", "paused")
+
+    def kill(self) -> None:
+        self._call("kill")
+
+    def pause(self) -> None:
+        self._call("pause")
+
+    def unpause(self) -> None:
+        self._call("unpause")
+
+    async def end(self) -> None:
+        """Ask it to end, as the operator of a server would; the engine kills it when it takes too long."""
+        await asyncio.to_thread(self._call, "stop", timeout=END_LIMIT)
+
+    async def remove(self) -> None:
+        """Leave nothing. Safe at any time; one that is being created is removed as soon as it exists."""
+        self._removed = True
+        await asyncio.to_thread(self._remove)
+
+    def _remove(self) -> None:
+        import docker.errors
+
+        with self._lock:
+            if self._container is None:
+                return
+            with _explained(), contextlib.suppress(docker.errors.NotFound):
+                self._container.stop(force=True, delete_volume=True)  # this removes it
+            self._container = None
+
+    def logs(self, lines: int) -> str:
+        if self._wrapped is None:
+            return ""
+        with _explained():
+            return str(self._wrapped.logs(tail=lines).decode(errors="replace").rstrip())
+
+
+def pull(candidate: Candidate) -> None:
+    """Get the image of a candidate, if it is not here; says so before it blocks. Raises BrokerError."""
+    with _explained():
+        _fetch(ContainerEngine(candidate)._prepared(0))
+
+
+def _fetch(container: Any) -> None:
+    import docker.errors
+
+    client = container.get_docker_client().client
+    try:
+        client.images.get(container.image)
+        return
+    except docker.errors.ImageNotFound:
+        print(f"fetching image {container.image} (once; it may take a minute)", flush=True)
+    try:
+        client.images.pull(container.image)
+    except (docker.errors.APIError, OSError) as error:
+        raise BrokerError(f"the image {container.image} cannot be fetched: {_short(error)}") from error
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of docker-py and requests (an OSError) as ours."""
+    import docker.errors
+
+    try:
+        yield
+    except (docker.errors.DockerException, OSError) as error:
+        text = _short(error)
+        kind = PortTaken if any(words in text.lower() for words in PORT_IN_USE) else BrokerError
+        raise kind(f"the container engine says: {text}") from error
+
+
+def _short(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error).strip().splitlines()[0]

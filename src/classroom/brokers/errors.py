@@ -1,0 +1,23 @@
+"""What can go wrong with a broker.
+
+BrokerError             something about a broker failed; the message says what to do next
+├── NoBroker            nothing on this machine can serve it; the message names the one command that changes this
+├── PortTaken           another program listens on its port
+└── NotOurs             it runs elsewhere (an address in the environment): it cannot be killed, paused or restarted here
+"""
+
+
+class BrokerError(Exception):
+    """A broker does not start, has ended, or cannot do what was asked."""
+
+
+class NoBroker(BrokerError):
+    """No source on this machine can serve this broker."""
+
+
+class PortTaken(BrokerError):
+    """Another program listens on the broker's port."""
+
+
+class NotOurs(BrokerError):
+    """The broker is run by someone else."""

@@ -1,0 +1,45 @@
+"""`fetch`: get ahead of time what `start_broker` would fetch, so that a class needs no network later."""
+
+from __future__ import annotations
+
+from classroom.brokers.catalogue import KINDS, Kind
+from classroom.brokers.errors import BrokerError
+from classroom.brokers.finding import Candidate, chosen_engine, command_for, fetch_packages, find
+
+
+def fetch(engine: str | None = None) -> bool:
+    """Make sure that each broker can start, with one line for each; blocks. True when all of them can.
+
+    `engine` as for `start_broker`. What is here already is not fetched again, and needs no network. One that could not
+    be got is reported with the command that would get it; nothing is raised for it.
+    """
+    chosen = chosen_engine(engine)
+    return not [kind for kind in KINDS.values() if not _fetch_one(kind, chosen)]
+
+
+def _fetch_one(kind: Kind, engine: str) -> bool:
+    reasons = []
+    for source in find(kind, engine):
+        if isinstance(source, Candidate):
+            try:
+                served = _fetched(source)
+            except BrokerError as error:
+                reasons.append(str(error))
+                continue
+            print(f"{kind.title}: {served.source} {served.version}".rstrip(), flush=True)
+            return True
+        if source.surprising:
+            reasons.append(source.reason)
+    print(f"{kind.title}: not to be had. " + "; ".join(reasons), flush=True)
+    print(f"    lessons without {kind.title} work; this would get it: {command_for(kind, engine)}", flush=True)
+    return False
+
+
+def _fetched(candidate: Candidate) -> Candidate:
+    if candidate.engine == "process" and candidate.program is None:
+        return fetch_packages(candidate)
+    if candidate.engine == "container" and candidate.to_fetch:
+        from classroom.brokers.container_engine import pull
+
+        pull(candidate)
+    return candidate
