@@ -66,7 +66,7 @@ class Client:
         return client
 
     def __repr__(self) -> str:
-        return f"<Client of {self._transport.url}{', closed' if self._closed else ''}>"
+        return f"<Client of {self._transport.public_url}{', closed' if self._closed else ''}>"
 
     async def send(
         self,
@@ -181,7 +181,7 @@ class Client:
                 await sending
         except TimeoutError as error:
             raise RequestTimeout(
-                f"{address!r} could not be handed over within {limit:g} s: {self._transport.url} does not take it."
+                f"{address!r} could not be handed over within {limit:g} s: {self._transport.public_url} does not take it."
                 " It may arrive later, or never. Is the broker paused or down?"
             ) from error
 
@@ -216,7 +216,7 @@ class Client:
 
     def on_nobody(self, request_id: str, reason: str) -> None:
         if request_id in self._pending:
-            self._fail(request_id, _nobody(self._pending[request_id].route, self._transport.url, reason))
+            self._fail(request_id, _nobody(self._pending[request_id].route, self._transport.public_url, reason))
 
     def on_lost(self, error: ConnectionLost) -> None:
         for request_id in list(self._pending):
@@ -229,7 +229,7 @@ class Client:
 
     def _error(self, error: Any, address: str) -> PostOfficeError:
         if error == messages.NO_HANDLER:
-            return _nobody(address, self._transport.url, "the service has no such message pattern")
+            return _nobody(address, self._transport.public_url, "the service has no such message pattern")
         return RpcError(error) if not isinstance(error, str) else _text_error(error)
 
     def _expire(self, request_id: str) -> None:

@@ -58,7 +58,7 @@ async def serve(service: Service, app: Any = None, http: str | None = None, read
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _asked_to_stop, stop, number)
     async with service, _http(app, http, service.grace, stop):
-        print(f"{service.name} is ready on {_without_password(service.url)}", flush=True)
+        print(f"{service.name} is ready on {service.public_url}", flush=True)
         _tell_ready(service, ready_fd)
         await stop.wait()
         print(f"{service.name} finishes what is under way", flush=True)
@@ -114,11 +114,6 @@ async def _until_exit(server: Any, stop: asyncio.Event) -> None:
         server.should_exit = True
     finally:
         stop.set()
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _parser() -> argparse.ArgumentParser:

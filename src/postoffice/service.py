@@ -94,9 +94,14 @@ class Service:
         """Where it is reached; with the real port once it has started."""
         return self._transport.url
 
+    @property
+    def public_url(self) -> str:
+        """The same without user and password, for people to read."""
+        return self._transport.public_url
+
     def __repr__(self) -> str:
         state = "started" if self._started else "not started"
-        return f"<Service {self.name!r} at {self.url}, {len(self.handlers)} handlers, {state}>"
+        return f"<Service {self.name!r} at {self.public_url}, {len(self.handlers)} handlers, {state}>"
 
     async def start(self) -> None:
         """Take messages from now on.

@@ -173,6 +173,12 @@ class Transport(abc.ABC):
     def resume(self) -> None:
         """Read on."""
 
+    @property
+    def public_url(self) -> str:
+        """The URL without user and password, for people to read."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
     def address(self, default_port: int) -> tuple[str, int]:
         """Host and port of the URL."""
         parts = urlsplit(self.url)
