@@ -14,16 +14,19 @@ IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or ne
 	exec "$(PYTHON)" -I src/classroom/bootstrap.py
 IN_DEV = $(IN_VENV) --dev
 
-.PHONY: help lab test setup doctor lint labs notebooks pins lock clean
+.PHONY: help lab test test-user setup doctor lint labs notebooks pins clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 lab: ## set up all, then open JupyterLab at the first notebook
 	$(IN_VENV) -m classroom lab
 
 test: lint ## set up all, then run every check and every test
 	$(IN_DEV) -m pytest $(ARGS)
+
+test-user: ## only the tests that need an ordinary user (they are skipped when root runs `make test`)
+	$(IN_DEV) -m pytest -m unprivileged $(ARGS)
 
 doctor: ## show what would serve each broker on this machine (works before any set-up)
 	@exec "$(or $(PYTHON),python3)" src/classroom/doctor.py
@@ -44,7 +47,7 @@ notebooks: labs ## execute every notebook and store its outputs
 	$(IN_DEV) -m classroom notebooks run
 
 pins: ## write the pins of uv.lock into environment.yml
-	$(IN_DEV) tests/house/pins.py
+	$(IN_DEV) .ci/pins.py
 
 clean: ## remove what set-up put into this folder
 	rm -rf .venv .tools .artifacts

@@ -1,0 +1,52 @@
+"""What every test shares: the marks that depend on the machine and the user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def docker_problem() -> str:
+    """Why no container engine can be used here ("" if one answers)."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return "there is no docker on PATH"
+    try:
+        done = subprocess.run([docker, "info"], capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return "`docker info` gave no answer in 10 s"
+    return "" if done.returncode == 0 else f"no container engine answers: {done.stderr.strip().splitlines()[-1]}"
+
+
+def chromium() -> str | None:
+    """The path of a Chromium or Chrome on this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def ordinary_user() -> str:
+    """Why this user's rights are not those of an ordinary user ("" if they are)."""
+    return "root may do what this test expects to be refused" if os.geteuid() == 0 else ""
+
+
+NEEDS = {
+    "containers": docker_problem,
+    "browser": lambda: "" if chromium() else "there is no Chromium on PATH",
+    "unprivileged": ordinary_user,
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with its reason, what this machine or user cannot run; leave out long campaigns unless asked for."""
+    if "long" not in (config.getoption("-m") or ""):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+    for mark, problem in NEEDS.items():
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and (reason := problem()):
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
