@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import math
 import secrets
@@ -16,6 +15,7 @@ import msgspec
 from . import messages
 from .errors import ConnectionLost, NoHandlerError, PostOfficeError, RequestTimeout, RpcError, UsageError
 from .patterns import Pattern, route
+from .pending import Deadlines, Waiting
 from .service import DeliveryMode
 from .transports import create
 from .transports.base import Transport
@@ -33,10 +33,10 @@ class Client:
     def __init__(self, transport: Transport, timeout: float) -> None:
         self._transport = transport
         self._timeout = timeout
-        self._pending: dict[str, _Waiting] = {}
+        self._pending: dict[str, Waiting] = {}
         self._prefix = secrets.token_hex(8)  # ids are unique across clients: some share a reply channel
         self._count = 0
-        self._deadlines = _Deadlines(self._expire)
+        self._deadlines = Deadlines(self._expire)
         self._closed = False
 
     @classmethod
@@ -153,7 +153,7 @@ class Client:
         timeout: float | None,
         headers: Mapping[str, str] | None,
         values: asyncio.Queue[Any] | None = None,
-    ) -> _Waiting:
+    ) -> Waiting:
         self._check_open()
         limit = self._timeout if timeout is None else _seconds(timeout)
         address = route(pattern)
@@ -161,7 +161,7 @@ class Client:
         request_id = f"{self._prefix}{self._count:x}"
         packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(request_id, address, limit, loop.create_future(), values)
+        waiting = Waiting(request_id, address, limit, loop.create_future(), values)
         self._pending[request_id] = waiting
         self._deadlines.add(loop.time() + limit, request_id)
         try:
@@ -181,7 +181,7 @@ class Client:
                 await sending
         except TimeoutError as error:
             raise RequestTimeout(
-                f"{address!r} could not be handed over within {limit:g} s: {self._transport.public_url} does not take it."
+                f"{address!r} could not be handed over within {limit:g} s: {self._transport.public_url} takes nothing."
                 " It may arrive later, or never. Is the broker paused or down?"
             ) from error
 
@@ -256,65 +256,6 @@ def _text_error(error: str) -> RpcError:
     result = RpcError(error)
     result.error = error
     return result
-
-
-class _Waiting:
-    """A request whose answer is awaited."""
-
-    __slots__ = ("future", "id", "limit", "route", "value", "values")
-
-    def __init__(
-        self,
-        request_id: str,
-        address: str,
-        limit: float,
-        future: asyncio.Future[Any],
-        values: asyncio.Queue[Any] | None,
-    ) -> None:
-        self.id = request_id
-        self.route = address
-        self.limit = limit
-        self.future = future
-        self.values = values
-        self.value: Any = None
-
-    def take(self, value: Any) -> None:
-        if self.values is None:
-            self.value = value
-        else:
-            self.values.put_nowait(value)
-
-
-class _Deadlines:
-    """One timer for all timeouts: a heap of (time, id), swept when the earliest is due."""
-
-    def __init__(self, expire: Any) -> None:
-        self._expire = expire
-        self._heap: list[tuple[float, str]] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, when: float, request_id: str) -> None:
-        heapq.heappush(self._heap, (when, request_id))
-        if self._timer is None or when < self._timer.when():
-            self._arm()
-
-    def close(self) -> None:
-        self._heap.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._sweep) if self._heap else None
-
-    def _sweep(self) -> None:
-        now = asyncio.get_running_loop().time()
-        while self._heap and self._heap[0][0] <= now:
-            self._expire(heapq.heappop(self._heap)[1])
-        self._timer = None
-        if self._heap:
-            self._arm()
 
 
 def _seconds(timeout: float) -> float:

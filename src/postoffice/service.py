@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Literal
 
@@ -29,7 +30,9 @@ DeliveryMode = Literal["at-most-once", "at-least-once"]
 log = logging.getLogger("postoffice")
 
 MAX_RUNNING = 4096  # with more handlers than this under way, the service stops reading where it can
+ROUTE_BYTES = 256  # a longer pattern is not remembered
 ROUTES_KEPT = 1024  # pattern texts whose route is remembered; more are worked out again
+STOPPING = {"status": "error", "message": "the service is stopping; the handler did not run. Send it again later"}
 STOPPED = {"status": "error", "message": "the service was stopped before the handler had finished"}
 
 
@@ -79,6 +82,7 @@ class Service:
         self._running: set[asyncio.Task[None]] = set()
         self._paused = False
         self._started = False
+        self._draining = False
 
     @staticmethod
     def _queue(url: str, name: str | None) -> str | None:
@@ -123,26 +127,28 @@ class Service:
 
         A handler that needs more than `grace` seconds is cancelled, and its caller is told so.
         """
-        self._started = False
-        await self._transport.unsubscribe()
-
-        async def quiet() -> None:
-            while self._running:
-                await asyncio.wait(self._running)
-
-        try:
-            await asyncio.wait_for(quiet(), self.grace)
-        except TimeoutError:
-            log.warning(
-                "%s: %d handlers had not finished after %g s and are cancelled",
-                self.name,
-                len(self._running),
-                self.grace,
-            )
+        self._started, self._draining = False, True
+        await self._limited(self._transport.unsubscribe())
+        if not await self._limited(self._quiet()):
+            log.warning("%s: %d handlers took over %g s and are cancelled", self.name, len(self._running), self.grace)
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
         await self._transport.close()
+
+    async def _quiet(self) -> None:
+        """Wait until no handler is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _limited(self, step: Awaitable[None]) -> bool:
+        """Whether a step of stopping was done in time; a paused broker must not keep a service from ending."""
+        try:
+            async with asyncio.timeout(self.grace):
+                await step
+        except TimeoutError:
+            return False
+        return True
 
     async def __aenter__(self) -> Service:
         await self.start()
@@ -172,7 +178,7 @@ class Service:
             packet = Packet(data=_foreign(delivery.body))  # not from a client of ours: all of it is data
         route = delivery.route if delivery.route is not None else self._route(bytes(packet.pattern))
         if bytes(packet.id):
-            self._begin(self._request(route, packet, delivery))
+            self._begin(self._refuse(packet, delivery) if self._draining else self._request(route, packet, delivery))
         else:
             self._begin(self._event(route, packet, delivery))
 
@@ -181,9 +187,12 @@ class Service:
         try:
             return self._routes[pattern]
         except KeyError:
-            if len(self._routes) >= ROUTES_KEPT:
-                self._routes.clear()
-            return self._routes.setdefault(pattern, route_of_json(pattern) if pattern else None)
+            route = route_of_json(pattern) if pattern else None
+            if len(pattern) <= ROUTE_BYTES:
+                if len(self._routes) >= ROUTES_KEPT:
+                    self._routes.clear()
+                self._routes[pattern] = route
+            return route
 
     def _begin(self, work: Any) -> None:
         task = start(work, self._loop)
@@ -226,6 +235,12 @@ class Service:
             raise
         except Exception as error:
             delivery.reply(messages.write_reply(self._error(error, route), echo))
+
+    async def _refuse(self, packet: Packet, delivery: Delivery) -> None:
+        """A request that comes while the service stops: its caller is told at once that nothing was done."""
+        await delivery.ack()
+        echo = bytes(packet.id) if delivery.reply_has_id else b""
+        delivery.reply(messages.write_reply(messages.error_fields(STOPPING), echo))
 
     def _error(self, error: Exception, route: str) -> bytes:
         """What a caller is told: what an RpcError says, and of any other error nothing, for it may be a secret."""

@@ -13,6 +13,7 @@ from .base import CONNECT_TIMEOUT, Transport, log, reason_of
 
 __all__ = ["Batcher", "BrokerTransport"]
 
+FLUSH_TIMEOUT = 2.0  # seconds that closing waits for what is buffered
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reconnect; the last one repeats
 
 
@@ -57,7 +58,15 @@ class BrokerTransport(Transport):
         self._up.set()
         self._keeper = asyncio.create_task(self._keep(), name=f"postoffice {self.name} connection")
 
+    @abc.abstractmethod
+    async def _flush(self) -> None:
+        """Wait until what was put so far has been sent."""
+
     async def close(self) -> None:
+        if self._up.is_set():
+            with contextlib.suppress(Exception):  # a paused broker takes nothing: what is buffered is lost
+                async with asyncio.timeout(FLUSH_TIMEOUT):
+                    await self._flush()
         self._closed = True
         if self._keeper is not None:
             self._keeper.cancel()

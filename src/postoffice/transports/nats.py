@@ -81,12 +81,10 @@ class NatsTransport(BrokerTransport):
             with contextlib.suppress(nats.errors.Error):
                 await self._client.close()
 
-    async def close(self) -> None:
-        if self._up.is_set() and self._client is not None:
-            await self._out.drain()
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await self._client.flush(timeout=1)
-        await super().close()
+    async def _flush(self) -> None:
+        await self._out.drain()
+        if self._client is not None:
+            await self._client.flush()
 
     # as a client
 

@@ -129,10 +129,8 @@ class RabbitTransport(BrokerTransport):
         if connection is not None:
             await connection.close()
 
-    async def close(self) -> None:
-        if self._up.is_set():
-            await self._out.drain()
-        await super().close()
+    async def _flush(self) -> None:
+        await self._out.drain()
 
     # as a client
 

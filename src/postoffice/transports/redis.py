@@ -77,10 +77,8 @@ class RedisTransport(BrokerTransport):
             if connection is not None:
                 await connection.disconnect(nowait=True)
 
-    async def close(self) -> None:
-        if self._up.is_set():
-            await self._out.drain()
-        await super().close()
+    async def _flush(self) -> None:
+        await self._out.drain()
 
     async def _read(self, listener: Any) -> None:
         """Hand on what is published, and note which subscriptions stand."""
