@@ -7,14 +7,14 @@ from classroom.brokers.errors import BrokerError
 from classroom.brokers.finding import Candidate, chosen_engine, command_for, fetch_packages, find
 
 
-def fetch(engine: str | None = None) -> bool:
-    """Make sure that each broker can start, with one line for each; blocks. True when all of them can.
+def fetch(engine: str | None = None) -> int:
+    """Make sure that each broker can start, with one line for each; blocks. The number of those that cannot.
 
     `engine` as for `start_broker`. What is here already is not fetched again, and needs no network. One that could not
     be got is reported with the command that would get it; nothing is raised for it.
     """
     chosen = chosen_engine(engine)
-    return not [kind for kind in KINDS.values() if not _fetch_one(kind, chosen)]
+    return sum(not _fetch_one(kind, chosen) for kind in KINDS.values())
 
 
 def _fetch_one(kind: Kind, engine: str) -> bool:
