@@ -1,0 +1,289 @@
+"""The processes of one service: started, watched, drained. `ServiceHandle` (service_handle.py) is what a reader holds.
+
+The coroutines run on one event loop in a thread of its own, `services_loop()`, so that services get on while the
+notebook's own loop is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from classroom.brokers.ports import Port
+from classroom.service_text import advice, cell_lines
+from classroom.supervisor import Child, supervisor, tail
+
+GRACE = 10.0  # seconds that handlers have to finish when the service is stopped
+DRAIN_LIMIT = GRACE + 2  # seconds; whoever is not gone by then is killed
+READY_LIMIT = 30.0  # seconds; a service is ready in less than one
+LOGS_KEPT = 8  # starts of each replica whose logs are kept
+MOST_REPLICAS = 32
+WORST_FIRST = ("crashed", "killed", "stopped", "starting", "paused", "ready")
+
+
+class ServiceError(Exception):
+    """A service cell cannot be run, or its process is not there. The message says what to do next."""
+
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook: the message alone, since the frames in between are ours, not the reader's."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cell asks for: its code and its options. `broker_url` gives None for TCP."""
+
+    source: str
+    on: str
+    broker_url: Callable[[], str | None]
+    delivery: str
+    group: str | None
+    replicas: int
+    http: bool
+
+
+class Replica:
+    """One process of a service: `number`, `pid`, `state`, `returncode`."""
+
+    def __init__(self, number: int, child: Child) -> None:
+        self.number, self.child, self.pid = number, child, child.pid
+        self.ready = self.paused = self.draining = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs; a paused one does."""
+        return self.child.alive
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; -N when signal N ended it."""
+        return self.child.returncode
+
+    @property
+    def state(self) -> str:
+        """starting, ready, paused, stopped, crashed or killed."""
+        code = self.returncode
+        if code is None:
+            return "paused" if self.paused else "ready" if self.ready else "starting"
+        if code > 0:
+            return "crashed"
+        return "stopped" if code == 0 or self.draining else "killed"
+
+    def __repr__(self) -> str:
+        return f"<replica {self.number}: {self.state}>"
+
+
+class Fleet:
+    """All replicas of one service, its ports, its files and logs."""
+
+    def __init__(self, name: str, plan: Plan, knows: Callable[[str], bool]) -> None:
+        self.name, self.plan = name, plan
+        self.replicas: list[Replica] = []
+        self.handlers: list[str] = []
+        self.history: deque[str] = deque(maxlen=7)  # the states that it went through
+        self.note = ""  # what the reader should know besides
+        self.logs: deque[Path] = deque()
+        self.pending = 0  # deploys that were asked for and have not started their processes yet
+        self.settled = threading.Event()  # set while nothing is pending
+        self._knows = knows  # whether the notebook has a variable of that name
+        self._failure: Exception | None = None
+        self._folder: Path | None = None
+        self._versions = self._starts = 0
+        self._ports: dict[str, Port] = {}
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._watches: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> str:
+        """The worst state of all replicas."""
+        if self.pending or not (self.replicas or self._failure):
+            return "starting"
+        if self._failure:
+            return "crashed"
+        return min((replica.state for replica in self.replicas), key=WORST_FIRST.index)
+
+    def port(self, side: str) -> int:
+        """The port of the "tcp" or the "http" side: chosen at the first call, kept for good."""
+        if side not in self._ports:
+            self._ports[side] = Port()
+        return self._ports[side].number
+
+    def url(self) -> str:
+        """The broker's address, or its own."""
+        return self.plan.broker_url() or f"tcp://127.0.0.1:{self.port('tcp')}"
+
+    # coroutines of the services' loop
+
+    async def deploy(self, plan: Plan) -> None:
+        """Drain what runs, then start the new plan. A failure is kept for `until_ready`."""
+        async with self._lock:
+            await self._drain(self.replicas)
+            self.plan = plan
+            self.history.clear()
+            self.handlers = []
+            self._start(new_version=True)
+            self.pending -= 1
+            if not self.pending:
+                self.settled.set()
+            self.changed()
+
+    async def restart(self) -> None:
+        async with self._lock:
+            await self._drain(self.replicas)
+            self._start()
+        await self.until_ready()
+
+    async def scale(self, plan: Plan) -> None:
+        async with self._lock:
+            living = [one for one in self.replicas if one.alive]
+            await self._drain(living[plan.replicas :])
+            self.plan = plan
+            self._start(keep=living[: plan.replicas])
+        await self.until_ready()
+
+    async def stop(self) -> None:
+        async with self._lock:
+            await self._drain(self.replicas)
+
+    async def until_ready(self, limit: float = READY_LIMIT) -> None:
+        """Return when all replicas are ready. Raises ServiceError when one never will be."""
+        try:
+            async with asyncio.timeout(limit):
+                while not self._is_ready():
+                    await self._changed.wait()
+        except TimeoutError:
+            printed = [line for one in self.replicas for line in tail(one.child.log, 10)]
+            text = "\n".join([f"{self.name} is still starting after {limit:g} s. It printed:", *printed])
+            raise ServiceError(text) from None
+
+    def changed(self) -> None:
+        """Wake who waits. On the services' loop only."""
+        self.record()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def record(self) -> None:
+        """Note the state if it is a new one. From any thread."""
+        state = self.state
+        if not self.history or self.history[-1] != state:
+            self.history.append(state)
+
+    def _is_ready(self) -> bool:
+        if self.pending:
+            return False
+        if self._failure:
+            raise ServiceError(f"{self.name} could not be started: {self._failure}") from self._failure
+        for one in self.replicas:
+            if one.state not in ("starting", "ready"):
+                raise ServiceError(self._why(one))
+        return all(one.ready for one in self.replicas)
+
+    def _why(self, one: Replica) -> str:
+        if one.state == "paused":
+            return f"{self.name} is paused. Let it go on: await {self.name}.resume()"
+        if one.state != "crashed":
+            done = {"killed": "was killed", "stopped": "is stopped"}[one.state]
+            return f"{self.name} {done}. Start it again: await {self.name}.restart()"
+        return "\n".join([f"{self.name} crashed (exit code {one.returncode}).", *self.printed([one.child.log], 40)])
+
+    def printed(self, logs: Iterable[Path], lines: int, advise: bool = True) -> list[str]:
+        """The last lines of some logs, with the cell's line numbers; advice after a known error."""
+        raw = [line for path in logs for line in tail(path, lines + 20)]  # frames will be taken out
+        found = cell_lines(raw, self.name)[-lines:] if lines > 0 else []
+        return found + (advice(found, self._knows) if advise else [])
+
+    async def _drain(self, replicas: list[Replica]) -> None:
+        self.note = ""
+        living = [one for one in replicas if one.alive]
+        for one in living:
+            one.draining, one.paused = True, False
+            one.child.signal(signal.SIGTERM)
+            one.child.signal(signal.SIGCONT)  # a paused process takes its SIGTERM only now
+        self.changed()
+        ends = await asyncio.gather(*(one.child.wait(DRAIN_LIMIT) for one in living), return_exceptions=True)
+        if any(isinstance(end, TimeoutError) for end in ends):
+            self.note = f"work was still under way {DRAIN_LIMIT:g} s after SIGTERM: it was cut off"
+            for one in living:
+                one.child.kill()
+        self.changed()
+
+    def _start(self, *, new_version: bool = False, keep: list[Replica] | None = None) -> None:
+        self._failure, self.replicas = None, keep or []
+        taken = {one.number for one in self.replicas}
+        try:
+            if new_version or self._folder is None or not self._folder.exists():
+                self._write()
+            for number in [n for n in range(MOST_REPLICAS) if n not in taken][: self.plan.replicas - len(taken)]:
+                self._add(Replica(number, self._spawn()))
+        except Exception as error:  # shown by until_ready: no cell may be waiting now
+            self._failure = error
+        self.changed()
+
+    def _write(self) -> None:
+        """Each version is a file of its own: an old one's tracebacks read theirs until it has drained."""
+        if self._folder is None or not self._folder.exists():
+            self._folder = supervisor().folder(f"service-{self.name}-")
+        self._versions += 1
+        self._file().parent.mkdir()
+        self._file().write_text(self.plan.source, encoding="utf-8")
+
+    def _file(self) -> Path:
+        assert self._folder
+        return self._folder / f"v{self._versions}" / f"{self.name}.py"
+
+    def _spawn(self) -> Child:
+        plan = self.plan
+        argv = [sys.executable, "-m", "postoffice", "run", str(self._file()), "--url", self.url()]
+        argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
+        argv += ["--group", plan.group] if plan.group else []
+        argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        return supervisor().spawn(argv, env=environment, log=self._new_log(), pass_ready=True)
+
+    def _new_log(self) -> Path:
+        assert self._folder
+        while len(self.logs) >= LOGS_KEPT * self.plan.replicas:
+            old = self.logs.popleft()
+            for path in (old, old.with_name(old.name + ".1")):
+                path.unlink(missing_ok=True)
+        self._starts += 1
+        self.logs.append(self._folder / f"log-v{self._versions}-{self._starts}")
+        return self.logs[-1]
+
+    def logs_of_this_version(self) -> list[Path]:
+        """The logs of the starts since the cell was last run."""
+        return [path for path in self.logs if path.name.startswith(f"log-v{self._versions}-")]
+
+    def _add(self, replica: Replica) -> None:
+        self.replicas.append(replica)
+        watch = asyncio.get_running_loop().create_task(self._watch(replica))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+
+    async def _watch(self, replica: Replica) -> None:
+        with contextlib.suppress(Exception):  # it ended before it was ready: its state tells
+            line = json.loads(await replica.child.ready_line())
+            self.handlers = [one["route"] for one in line["handlers"]]
+            replica.ready = True
+            self.changed()
+        await replica.child.wait()
+        self.changed()
+
+
+@cache
+def services_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of all services of this kernel, in a daemon thread."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="classroom-services", daemon=True).start()
+    return loop

@@ -1,0 +1,65 @@
+"""What a service shows: one line of state, its log with the cell's own line numbers, and advice for known mistakes."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from classroom.service_fleet import Fleet
+
+LINE_LIMIT = 300  # characters of one line of a log that are shown
+TRACEBACK = "Traceback (most recent call last):"
+
+
+def summary(name: str, fleet: Fleet) -> str:
+    """A line such as: users: starting → ready (on tcp; handles "user.created"). No pid, port or time: it is stored."""
+    many = f"; {fleet.plan.replicas} replicas" if fleet.plan.replicas > 1 else ""
+    states = [one.state for one in fleet.replicas]
+    if len(set(states)) > 1:
+        many += ": " + ", ".join(states)
+    handles = f"; handles {', '.join(fleet.handlers)}" if fleet.handlers else ""
+    note = f". {fleet.note}" if fleet.note else ""
+    return f"{name}: {' → '.join(fleet.history)} (on {fleet.plan.on}{many}{handles}){note}"
+
+
+def as_html(line: str, log: list[str]) -> str:
+    """The same as text and log lines, for a notebook; readable in light and dark, and by a screen reader."""
+    name, _, rest = html.escape(line).partition(":")
+    printed = html.escape("\n".join(log))
+    body = f'<pre style="max-height: 16em; overflow: auto; margin: 0.3em 0 0 1em">{printed}</pre>' if log else ""
+    return f'<div role="log" aria-label="service {name}"><b>{name}</b>:{rest}{body}</div>'
+
+
+def cell_lines(lines: Iterable[str], name: str) -> list[str]:
+    """Log lines as a reader wants them: frames name the cell, and those outside it are left out."""
+    place = re.compile(rf'File "[^"]*/service-{name}-[^"]*/v\d+/{name}\.py", line')
+    kept: list[str] = []
+    frames: list[str] | None = None  # frames since a traceback began, before the first one of the cell
+    for line in lines:
+        line = place.sub(f"Cell {name}, line", line)
+        if len(line) > LINE_LIMIT:
+            line = line[:LINE_LIMIT] + f"… ({len(line)} characters)"
+        if frames is not None and line.startswith(" ") and not line.startswith(f"  Cell {name},"):
+            frames.append(line)
+            continue
+        if frames and not line.startswith(" "):
+            kept += frames  # the traceback has ended, and the cell was not in it
+        kept.append(line)
+        frames = [] if line.endswith(TRACEBACK) else None
+    return kept + (frames or [])
+
+
+def advice(lines: list[str], knows: Callable[[str], bool]) -> list[str]:
+    """What to do about an error that readers of a notebook run into; [] for all others."""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    if (found := re.search(r"NameError: name '(\w+)' is not defined", last)) and knows(found[1]):
+        return [
+            f"The notebook has a variable {found[1]!r}, but this cell is a process of its own and shares none of them:",
+            "import or define it in this cell. Pass an address through os.environ, set before the cell is run.",
+        ]
+    if "address already in use" in last.lower():
+        return ["Another program took its port meanwhile. End that program, or restart the kernel for another port."]
+    return []
