@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classroom import measure
+    import classroom.measure as measure
     from classroom.brokers import start_broker
     from classroom.checks import check
 
