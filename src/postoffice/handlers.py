@@ -143,9 +143,7 @@ def _decoder(function: Callable[..., Any], name: str) -> Callable[[bytes | msgsp
     """How to read data for a parameter: checked against its annotation, taken as it is without one."""
     try:
         wanted = typing.get_type_hints(inspect.unwrap(function), include_extras=True).get(name, Any)
-        if wanted is Any:
-            return decode
-        read = _pydantic_reader(wanted) or msgspec.json.Decoder(wanted).decode
+        read = decode if wanted is Any else _pydantic_reader(wanted) or _msgspec_reader(wanted)
     except (NameError, TypeError) as error:
         raise HandlerError(
             f"the handler {_where(function)} wants `{name}` of a type that cannot be checked: {error}."
@@ -155,7 +153,7 @@ def _decoder(function: Callable[..., Any], name: str) -> Callable[[bytes | msgsp
     def checked(raw: bytes | msgspec.Raw) -> Any:
         try:
             return read(bytes(raw) or b"null")
-        except ValueError as error:  # msgspec's and pydantic's errors both are
+        except (ValueError, RecursionError) as error:  # msgspec's and pydantic's errors are ValueErrors
             raise RpcError(f"invalid payload: {_plain(error)}. The handler did not run.") from error
 
     return checked
@@ -174,7 +172,18 @@ def _pydantic_reader(wanted: Any) -> Callable[[bytes], Any] | None:
     return None
 
 
-def _plain(error: ValueError) -> str:
+def _msgspec_reader(wanted: Any) -> Callable[[bytes], Any]:
+    """msgspec's validation. A class that JSON has no form for would refuse every message: that is said at start."""
+    try:
+        msgspec.json.schema(wanted)
+    except TypeError as error:
+        raise TypeError(
+            f"{getattr(wanted, '__name__', wanted)} is, or holds, a class that JSON knows no form of"
+        ) from error
+    return msgspec.json.Decoder(wanted).decode
+
+
+def _plain(error: Exception) -> str:
     """A validation error in a line: where, and what was expected."""
     if hasattr(error, "errors"):  # pydantic lists them
         return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'data'}: {one['msg']}" for one in error.errors())

@@ -87,7 +87,15 @@ def encode(value: Any) -> bytes:
 
 def decode(raw: bytes | Raw) -> Any:
     """JSON text as Python values; absent text is None. Raises msgspec.DecodeError where it is no JSON."""
-    return _values.decode(raw) if bytes(raw) else None
+    return _read(_values, raw) if bytes(raw) else None
+
+
+def _read(decoder: Any, text: bytes | Raw) -> Any:
+    """msgspec's decoding, where every text that is no JSON raises the one error."""
+    try:
+        return decoder.decode(text)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"JSON is malformed: {error}") from None
 
 
 def write_packet(
@@ -108,7 +116,8 @@ def read_packet(body: bytes) -> Packet:
     Raises:
         msgspec.ValidationError: JSON, but no object. msgspec.DecodeError (its parent): no JSON at all.
     """
-    return _packets.decode(body)
+    packet: Packet = _read(_packets, body)
+    return packet
 
 
 def write_reply(fields: bytes, request_id: bytes) -> bytes:
@@ -148,13 +157,13 @@ def read_reply(body: bytes) -> Reply:
         msgspec.DecodeError: the bytes are no JSON.
     """
     try:
-        reply = _replies.decode(body)
+        reply: Reply = _read(_replies, body)
         if any(map(bytes, (reply.response, reply.err, reply.is_disposed, reply.id, reply.status))):
             return reply
         return Reply(response=Raw(body))
     except msgspec.ValidationError:
         try:
-            identity = _packets.decode(body).id
+            identity = read_packet(body).id
         except msgspec.ValidationError:
             identity = Raw(b"")
         return Reply(response=Raw(body), id=identity)

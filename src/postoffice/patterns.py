@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -106,6 +107,8 @@ def _text(value: Any, depth: int) -> str:
         case bool() | None:
             return {True: "true", False: "false", None: "null"}[value]
         case int() | float():
+            if not -sys.float_info.max <= value <= sys.float_info.max:
+                raise PatternError("a number in a pattern must be finite, and below 1.8e308 as a double is in JSON")
             return js_number(float(value))
         case Mapping():
             return _object(dict(value), depth)

@@ -33,7 +33,11 @@ MAX_RUNNING = 4096  # with more handlers than this under way, the service stops 
 ROUTE_BYTES = 256  # a longer pattern is not remembered
 ROUTES_KEPT = 1024  # pattern texts whose route is remembered; more are worked out again
 STOPPING = {"status": "error", "message": "the service is stopping; the handler did not run. Send it again later"}
-STOPPED = {"status": "error", "message": "the service was stopped before the handler had finished"}
+CANCELLED = {
+    "status": "error",
+    "message": "the handler was cancelled before it had finished, as in a service that stops",
+}
+CANCEL_LIMIT = 1.0  # seconds that cancelled handlers may take to clean up
 
 
 class Service:
@@ -133,7 +137,7 @@ class Service:
             log.warning("%s: %d handlers took over %g s and are cancelled", self.name, len(self._running), self.grace)
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.wait(self._running, timeout=CANCEL_LIMIT)
         await self._transport.close()
 
     async def _quiet(self) -> None:
@@ -221,7 +225,7 @@ class Service:
             return
         try:
             if handler is None:  # a request for an event: it is answered with an end, as NestJS does
-                await asyncio.gather(*(self._call(one, packet, delivery) for one in self._events[route]))
+                await asyncio.gather(*(self._run(one, packet, delivery) for one in self._events[route]))
                 fields = messages.END_FIELDS
             elif handler.is_stream:
                 async for value in await self._call(handler, packet, delivery):
@@ -230,11 +234,10 @@ class Service:
             else:
                 fields = messages.last_fields(await self._call(handler, packet, delivery))
             delivery.reply(messages.write_reply(fields, echo))
-        except asyncio.CancelledError:
-            delivery.reply(messages.write_reply(messages.error_fields(STOPPED), echo))
-            raise
-        except Exception as error:
+        except BaseException as error:
             delivery.reply(messages.write_reply(self._error(error, route), echo))
+            if not isinstance(error, Exception):
+                raise
 
     async def _refuse(self, packet: Packet, delivery: Delivery) -> None:
         """A request that comes while the service stops: its caller is told at once that nothing was done."""
@@ -242,8 +245,10 @@ class Service:
         echo = bytes(packet.id) if delivery.reply_has_id else b""
         delivery.reply(messages.write_reply(messages.error_fields(STOPPING), echo))
 
-    def _error(self, error: Exception, route: str) -> bytes:
+    def _error(self, error: BaseException, route: str) -> bytes:
         """What a caller is told: what an RpcError says, and of any other error nothing, for it may be a secret."""
+        if isinstance(error, asyncio.CancelledError):
+            return messages.error_fields(CANCELLED)
         if isinstance(error, RpcError):
             try:
                 return messages.error_fields(error.error)
@@ -266,16 +271,20 @@ class Service:
     async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> bool:
         """Run one handler of an event to its end; an error is logged, for nobody waits for it."""
         try:
-            result = await self._call(handler, packet, delivery)
-            if handler.is_stream:
-                async for _ in result:
-                    pass
+            await self._run(handler, packet, delivery)
             return True
         except RpcError as error:
             log.error("%s: the event %s was refused by %r: %s", self.name, handler.route, handler, error)
         except Exception:
             log.exception("%s: the handler of the event %s failed", self.name, handler.route)
         return False
+
+    async def _run(self, handler: Handler, packet: Packet, delivery: Delivery) -> None:
+        """Run a handler to its end where nobody wants its values."""
+        result = await self._call(handler, packet, delivery)
+        if handler.is_stream:
+            async for _ in result:
+                pass
 
     async def _call(self, handler: Handler, packet: Packet, delivery: Delivery) -> Any:
         """The handler's result, or for a stream its generator."""
