@@ -25,6 +25,7 @@ from classroom.brokers.probes import NOT_READY, probe
 from classroom.brokers.process_engine import ProcessEngine
 
 POLL = 0.05  # seconds between two questions whether it is ready
+EXTERNAL_LIMIT = 5.0  # seconds until one that runs already must answer
 RESUME_LIMIT = 10.0  # seconds until a resumed broker must answer
 FIRST_PORTS = 5  # ports tried at a first start, should another program take one in between
 
@@ -262,6 +263,6 @@ async def _on_a_port(candidate: Candidate, name: str) -> Broker:
 
 
 async def _ready(broker: Broker) -> Broker:
-    await broker.ready()
+    await broker.ready(EXTERNAL_LIMIT if broker.engine == "external" else None)
     broker.state = "running"
     return broker
