@@ -21,10 +21,18 @@ def docker_problem() -> str:
     return "" if done.returncode == 0 else f"no container engine answers: {done.stderr.strip().splitlines()[-1]}"
 
 
-def chromium() -> str | None:
+def find_chromium() -> str | None:
     """The path of a Chromium or Chrome on this machine."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for path in map(shutil.which, names) if path), None)
+
+
+@pytest.fixture(scope="session", name="chromium")
+def chromium_path() -> str:
+    """The browser of a test marked `browser`."""
+    path = find_chromium()
+    assert path, "mark the test with pytest.mark.browser"
+    return path
 
 
 def ordinary_user() -> str:
@@ -34,7 +42,7 @@ def ordinary_user() -> str:
 
 NEEDS = {
     "containers": docker_problem,
-    "browser": lambda: "" if chromium() else "there is no Chromium on PATH",
+    "browser": lambda: "" if find_chromium() else "there is no Chromium on PATH",
     "unprivileged": ordinary_user,
 }
 

@@ -20,30 +20,33 @@ def fetch() -> int:
     return fetch() or 0
 
 
-def lab() -> int:
-    """Open JupyterLab at the first notebook."""
+def lab(options: list[str]) -> int:
+    """Open JupyterLab at the first notebook. Options after it go to JupyterLab."""
     from classroom.lab import main
 
-    return main()
+    return main(options)
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab}
+def notebooks(options: list[str]) -> int:
+    """Generate labs, execute notebooks, refuse what is stale; has commands of its own."""
+    from classroom.notebooks import main
+
+    return main(options) or 0
+
+
+COMMANDS = {"doctor": doctor, "fetch": fetch}
+PASSING_ON = {"lab": lab, "notebooks": notebooks}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (2 for a command that does not exist)."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] == ["notebooks"]:  # has options of its own
-        from classroom.notebooks import main as notebooks
-
-        return notebooks(arguments[1:]) or 0
-    parser = argparse.ArgumentParser(
-        prog="classroom", description="Dead Letter Office: the course's own commands."
-    )
+    if arguments and arguments[0] in PASSING_ON:
+        return PASSING_ON[arguments[0]](arguments[1:])
+    parser = argparse.ArgumentParser(prog="classroom", description="Dead Letter Office: the course's own commands.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
+    for name, command in {**COMMANDS, **PASSING_ON}.items():
         commands.add_parser(name, help=command.__doc__)
-    commands.add_parser("notebooks", help="Generate labs, execute notebooks, refuse what is stale.")
     return COMMANDS[parser.parse_args(arguments).command]()
 
 

@@ -19,7 +19,7 @@ def has_display() -> bool:
 
 def options() -> list[str]:
     """JupyterLab's options for this machine and this user."""
-    chosen = [f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/{FIRST}"]
+    chosen = [f"--LabApp.default_url=/lab/tree/{FIRST}"]
     if not has_display():
         chosen.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -27,12 +27,12 @@ def options() -> list[str]:
     return chosen
 
 
-def main() -> int:
-    """Replace this process by JupyterLab, so that Ctrl-C reaches it alone. The port is a free one."""
+def main(more: list[str]) -> int:
+    """Replace this process by JupyterLab, so that Ctrl-C reaches it alone. The port is a free one.
+
+    `more` are options of JupyterLab's own, passed on as they are.
+    """
     if not has_display():
-        print(
-            "There is no screen here: open the address that JupyterLab prints below in your browser.",
-            flush=True,
-        )
+        print("There is no screen here: open the address that JupyterLab prints below in your browser.", flush=True)
     os.chdir(ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", *options()])
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", *options(), *more])

@@ -1,0 +1,138 @@
+"""A person's way through the course: JupyterLab in a real browser, a lesson run to its end, the picture kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / ".artifacts"
+LESSON = "03-tcp-microservice"
+MARK = "CLASSROOM_BROWSER_TEST"
+
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-update"]
+
+# Lab is ready when its own objects say so; what the page shows comes earlier.
+READY = """() => {
+    const panel = window.jupyterapp?.shell.currentWidget;
+    const session = panel?.sessionContext;
+    return panel?.context?.isReady && session?.isReady && session.kernelDisplayStatus === "idle";
+}"""
+RUN_ALL = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+NOTEBOOK = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    return {status: panel.sessionContext.kernelDisplayStatus, cells: panel.context.model.toJSON().cells};
+}"""
+
+
+def leftovers() -> list[str]:
+    """The processes that descend from the JupyterLab of this test, found by a mark in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={os.getpid()}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return [command for command in found if command]
+
+
+def wait_for(condition: Any, within: float, what: str) -> Any:
+    """Poll until `condition()` is true and return it; fail after `within` seconds."""
+    end = time.monotonic() + within
+    while not (seen := condition()):
+        assert time.monotonic() < end, f"{what}: not within {within:g} s"
+        time.sleep(0.1)
+    return seen
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab as `make lab` opens it, on a copy of the notebooks."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    runtime = tmp_path / "runtime"
+    environment = os.environ | {MARK: str(os.getpid()), "JUPYTER_RUNTIME_DIR": str(runtime), "DISPLAY": ""}
+    command = [sys.executable, "-m", "classroom", "lab", f"--ServerApp.root_dir={tmp_path}", "--no-browser"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    with (tmp_path / "lab.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        (record,) = wait_for(lambda: list(runtime.glob("jpserver-*.json")), 60, "JupyterLab's address")
+        server = wait_for(lambda: record.read_text(), 10, "JupyterLab's address")
+        yield "{url}lab/tree/{{}}?token={token}".format(**json.loads(server))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        wait_for(lambda: not leftovers(), 20, "the end of all that the notebook started")
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Page]:
+    """A page of the machine's own Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        try:
+            yield browser.new_page(viewport={"width": 1200, "height": 1600})
+        finally:
+            browser.close()
+
+
+def show_end(page: Page) -> None:
+    """Scroll the notebook to its last cell, as a reader arrives there."""
+    page.evaluate("""async () => {
+        const notebook = window.jupyterapp.shell.currentWidget.content;
+        notebook.activeCellIndex = notebook.widgets.length - 1;
+        await notebook.scrollToItem(notebook.activeCellIndex, "end");
+    }""")
+    page.wait_for_timeout(500)  # for the picture only: the notebook draws cells as they come into view
+
+
+def finished(page: Page) -> list[dict[str, Any]]:
+    """The notebook's code cells once all have run, or one has failed; [] before."""
+    state = page.evaluate(NOTEBOOK)
+    code = [cell for cell in state["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    ran = all(cell["execution_count"] for cell in code) and state["status"] == "idle"
+    return code if ran or any(map(unexpected, code)) else []
+
+
+def unexpected(cell: dict[str, Any]) -> list[str]:
+    """The errors that a cell shows and did not announce by the tag raises-exception."""
+    if "raises-exception" in cell["metadata"].get("tags", []):
+        return []
+    return ["\n".join(output["traceback"]) for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_lesson_runs_to_its_end_in_the_browser(lab: str, page: Page):
+    """JupyterLab opens, every cell of the lesson runs without an error, and closing it leaves nothing running."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.goto(lab.format(f"notebooks/{LESSON}.ipynb"))
+    page.wait_for_function(READY, timeout=90_000)
+    assert page.locator(".jp-Dialog").count() == 0, "JupyterLab asks a question at its first start"
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+
+    page.evaluate(RUN_ALL)
+    cells = wait_for(lambda: finished(page), 200, "the end of the lesson")
+
+    page.screenshot(path=ARTIFACTS / f"{LESSON}-begin.png")
+    show_end(page)
+    page.screenshot(path=ARTIFACTS / f"{LESSON}-end.png")
+    assert [error for cell in cells for error in unexpected(cell)] == []
+    assert len(cells) >= 10
