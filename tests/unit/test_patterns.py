@@ -82,8 +82,17 @@ def test_a_number_as_javascript_writes_it_reads_as_the_same_number(number: float
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0.0, "0"), (-0.0, "0"), (123456789012345680000.0, "123456789012345680000"), (1e21, "1e+21"), (1e-6, "0.000001")]
-    + [(1.5e-7, "1.5e-7"), (-1e-7, "-1e-7"), (5e-324, "5e-324"), (1.7976931348623157e308, "1.7976931348623157e+308")],
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (123456789012345680000.0, "123456789012345680000"),
+        (1e21, "1e+21"),
+        (1e-6, "0.000001"),
+        (1.5e-7, "1.5e-7"),
+        (-1e-7, "-1e-7"),
+        (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+    ],
 )
 def test_numbers_in_javascripts_notation(number: float, text: str) -> None:
     """Values that ECMAScript's own tables name."""
@@ -93,7 +102,7 @@ def test_numbers_in_javascripts_notation(number: float, text: str) -> None:
 @pytest.mark.parametrize("pattern", [None, True, b"x", object(), {"a": object()}, {"a": {1}}])
 def test_what_is_no_pattern_is_refused(pattern: object) -> None:
     """The error names the value and its type."""
-    with pytest.raises(PatternError, match="got .*"):
+    with pytest.raises(PatternError, match="; got "):
         route(pattern)  # type: ignore[arg-type]
 
 
