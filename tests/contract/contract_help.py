@@ -1,4 +1,4 @@
-"""What the contract tests share: a place to serve and to call, the same on every transport, and processes of services."""
+"""What the contract tests share: a place to serve and to call, whatever the transport, and services as processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ async def running(place: Place, source: str, folder: Path, *options: str) -> Asy
     """A process that serves the module; killed at the end if it still runs."""
     module = folder / f"{place.name}.py"
     module.write_text(source, encoding="utf-8")
-    log = folder / f"{place.name}-{len(list(folder.iterdir()))}.log"
+    log = folder / f"{place.name}.{secrets.token_hex(4)}.log"
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "postoffice", "run", str(module), "--url", place.url, "--name", place.name]
     with log.open("wb") as out, os.fdopen(reading, "rb") as ready:
