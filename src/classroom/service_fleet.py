@@ -88,6 +88,7 @@ class Fleet:
 
     def __init__(self, name: str, plan: Plan, knows: Callable[[str], bool]) -> None:
         self.name, self.plan = name, plan
+        self.wanted = plan  # what the cell asked for last; the plan once the old version has drained
         self.replicas: list[Replica] = []
         self.handlers: list[str] = []
         self.history: deque[str] = deque(maxlen=7)  # the states that it went through
@@ -119,9 +120,9 @@ class Fleet:
             self._ports[side] = Port()
         return self._ports[side].number
 
-    def url(self) -> str:
+    def url(self, plan: Plan) -> str:
         """The broker's address, or its own."""
-        return self.plan.broker_url() or f"tcp://127.0.0.1:{self.port('tcp')}"
+        return plan.broker_url() or f"tcp://127.0.0.1:{self.port('tcp')}"
 
     # coroutines of the services' loop
 
@@ -244,7 +245,7 @@ class Fleet:
 
     def _spawn(self) -> Child:
         plan = self.plan
-        argv = [sys.executable, "-m", "postoffice", "run", str(self._file()), "--url", self.url()]
+        argv = [sys.executable, "-m", "postoffice", "run", str(self._file()), "--url", self.url(plan)]
         argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
         argv += ["--group", plan.group] if plan.group else []
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []

@@ -42,12 +42,12 @@ class ServiceHandle:
     @property
     def url(self) -> str:
         """Where clients reach it: its own address on TCP, else the broker's. The same over restarts."""
-        return self._fleet.url()
+        return self._fleet.url(self._fleet.wanted)
 
     @property
     def http(self) -> str:
         """Its HTTP side, as http://127.0.0.1:PORT, the same over restarts. Raises ServiceError when it has none."""
-        if not self._fleet.plan.http:
+        if not self._fleet.wanted.http:
             raise ServiceError(f"{self.name} has no HTTP side: add --http to its cell, and an ASGI app called `app`")
         return f"http://127.0.0.1:{self._fleet.port('http')}"
 
@@ -141,12 +141,13 @@ class ServiceHandle:
 
     async def scale(self, replicas: int) -> None:
         """Have this many processes (1 to 32); those that are too many drain first. More than 1 needs a broker."""
-        plan = self._fleet.plan
+        plan = self._fleet.wanted
         if not 1 <= replicas <= MOST_REPLICAS:
             raise ServiceError(f"scale takes 1 to {MOST_REPLICAS} replicas, not {replicas}. For none: stop()")
         if replicas > 1 and plan.broker_url() is None:
             raise ServiceError(ONE_ON_TCP)
-        await self._do(self._fleet.scale(replace(plan, replicas=replicas)))
+        self._fleet.wanted = replace(plan, replicas=replicas)
+        await self._do(self._fleet.scale(self._fleet.wanted))
 
     async def stop(self) -> None:
         """SIGTERM: finish what is under way, take nothing new, exit. Cut off if that takes more than 12 seconds."""
@@ -154,6 +155,7 @@ class ServiceHandle:
 
     def deploy(self, plan: Plan) -> None:
         """Replace what runs by this plan: drain, then start. Returns at once; `ready()` waits for the new one."""
+        self._fleet.wanted = plan
         self._fleet.pending += 1
         self._fleet.settled.clear()
         self._told()

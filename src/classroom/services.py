@@ -115,7 +115,8 @@ class ServiceMagic:
                 f"would replace. Choose another name for the service, or first: del {name}"
             )
         known, here, service = self.cells.get(name), self._cell_id(), self.services.get(name)
-        if known and here and known != here and service is not None and service.alive:
+        up = service is not None and service.state in ("starting", "ready", "paused")
+        if up and known and here and known != here:
             raise ServiceError(
                 f"%%service: another cell of this notebook runs a service {name!r}, and it is still up. Give this one "
                 f"a name of its own, or first: await {name}.stop()"
