@@ -28,6 +28,7 @@ from .errors import (
 )
 from .handlers import event_pattern, message_pattern
 from .service import Service
+from .tls import Tls
 
 __all__ = [
     "Client",
@@ -42,6 +43,7 @@ __all__ = [
     "RequestTimeout",
     "RpcError",
     "Service",
+    "Tls",
     "UnsupportedError",
     "UsageError",
     "event_pattern",

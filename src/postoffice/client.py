@@ -17,6 +17,7 @@ from .errors import ConnectionLost, NoHandlerError, PostOfficeError, RequestTime
 from .patterns import Pattern, route
 from .pending import Deadlines, Waiting
 from .service import DeliveryMode
+from .tls import Tls
 from .transports import create
 from .transports.base import Transport
 
@@ -47,6 +48,7 @@ class Client:
         queue: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         delivery: DeliveryMode = "at-most-once",
+        tls: Tls | None = None,
     ) -> Client:
         """Connect to a service (TCP), or to a broker.
 
@@ -55,11 +57,12 @@ class Client:
             queue: RabbitMQ only, and required there: the queue of the service, which is its name.
             timeout: seconds that `send` waits for an answer, where the call does not say.
             delivery: "at-least-once" makes `emit` wait until the broker has stored the event.
+            tls: for a URL with TLS (`tls://`, `rediss://`, `nats+tls://`, `amqps://`): whom to trust, who we are.
 
         Raises:
             ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.
         """
-        transport = create(url, queue=queue, durable=delivery == "at-least-once")
+        transport = create(url, queue=queue, durable=delivery == "at-least-once", tls=tls)
         client = cls(transport, _seconds(timeout))
         transport.replies = client
         await transport.connect()

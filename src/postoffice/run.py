@@ -21,6 +21,7 @@ from typing import Any
 
 from .errors import PostOfficeError, UsageError
 from .service import Service
+from .tls import Tls
 
 __all__ = ["load", "main", "serve"]
 
@@ -131,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--delivery", default="at-most-once", choices=["at-most-once", "at-least-once"])
     run.add_argument("--grace", type=float, default=10.0, help="seconds that handlers may take when it stops")
     run.add_argument("--http", metavar="HOST:PORT", help="also serve the module's ASGI application `app` there")
+    run.add_argument("--tls-cert", metavar="FILE", help="our certificate, for a URL with TLS (PEM)")
+    run.add_argument("--tls-key", metavar="FILE", help="its private key")
+    run.add_argument("--tls-ca", metavar="FILE", help="whom to trust; with TCP: clients must show a certificate")
     run.add_argument("--ready-fd", type=int, help="write one line of JSON to this file descriptor when ready")
     return parser
 
@@ -146,8 +150,15 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(
                 f"--http needs an ASGI application called `app` in {options.module}, for example app = FastAPI()"
             )
+        tls = Tls(options.tls_ca, options.tls_cert, options.tls_key) if options.tls_ca or options.tls_cert else None
         service = Service(
-            module, url=options.url, name=name, group=options.group, delivery=options.delivery, grace=options.grace
+            module,
+            url=options.url,
+            name=name,
+            group=options.group,
+            delivery=options.delivery,
+            grace=options.grace,
+            tls=tls,
         )
         asyncio.run(serve(service, getattr(module, "app", None), options.http, options.ready_fd))
     except PostOfficeError as error:

@@ -21,6 +21,7 @@ from .errors import PayloadError, RpcError, UsageError
 from .handlers import Handler, collect
 from .messages import INTERNAL_ERROR, Packet
 from .patterns import route_of_json
+from .tls import Tls
 from .transports import create, kind_of
 from .transports.base import Delivery, start
 
@@ -53,6 +54,7 @@ class Service:
             done twice). It governs events; a request is settled when it arrives, its caller watches over it.
         grace: seconds that handlers under way may take when the service stops.
         prefetch: at least once only: how many messages the broker hands out before the first is acknowledged.
+        tls: for a URL with TLS: our certificate, and whom to trust.
 
     Raises:
         HandlerError: the handlers cannot be served as they are. UsageError: no transport for the URL.
@@ -68,6 +70,7 @@ class Service:
         delivery: DeliveryMode = "at-most-once",
         grace: float = 10.0,
         prefetch: int = 16,
+        tls: Tls | None = None,
     ) -> None:
         if delivery not in ("at-most-once", "at-least-once"):
             raise UsageError(f"delivery is 'at-most-once' or 'at-least-once'; got {delivery!r}")
@@ -76,7 +79,7 @@ class Service:
         self.grace = grace
         self._at_least_once = delivery == "at-least-once"
         queue = self._queue(url, name)
-        self._transport = create(url, queue=queue, group=group, durable=self._at_least_once, prefetch=prefetch)
+        self._transport = create(url, queue=queue, group=group, durable=self._at_least_once, prefetch=prefetch, tls=tls)
         self._messages = {one.route: one for one in self.handlers if one.kind == "message"}
         self._events: dict[str, list[Handler]] = defaultdict(list)
         for one in self.handlers:

@@ -16,6 +16,11 @@ TRANSPORTS = {  # URL scheme -> module and class
     "redis": ("redis", "RedisTransport"),
     "nats": ("nats", "NatsTransport"),
     "amqp": ("rabbitmq", "RabbitTransport"),
+    # the same over TLS
+    "tls": ("tcp", "TcpTransport"),
+    "rediss": ("redis", "RedisTransport"),
+    "nats+tls": ("nats", "NatsTransport"),
+    "amqps": ("rabbitmq", "RabbitTransport"),
 }
 
 

@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 from ..errors import ConnectionLost, UsageError
 from ..patterns import Pattern
+from ..tls import Tls, explain
 
 __all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reason_of", "start"]
 
 log = logging.getLogger("postoffice")
 
+SECURE = ("tls", "rediss", "nats+tls", "amqps")  # the URL schemes with TLS
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
 
 
@@ -108,7 +110,7 @@ class Transport(abc.ABC):
         url: where to. queue: a named queue (only where `capabilities.queues`). group: replicas that share the
             messages of a pattern (only where `capabilities.groups`). durable: whether events are to survive a
             crash of the service or of the broker (only where `capabilities.acks`). prefetch: how many
-            messages may be unacknowledged at once.
+            messages may be unacknowledged at once. tls: whom to trust and who we are, for a scheme with TLS.
     """
 
     name: ClassVar[str]
@@ -122,12 +124,17 @@ class Transport(abc.ABC):
         group: str | None = None,
         durable: bool = False,
         prefetch: int = 16,
+        tls: Tls | None = None,
     ) -> None:
         self.url = url
         self.queue = queue
         self.group = group
         self.durable = durable
         self.prefetch = prefetch
+        self.secure = urlsplit(url).scheme in SECURE
+        if tls is not None and not self.secure:
+            raise UsageError(f"tls= is given, and the scheme of {self.public_url} is without TLS. Use one of {SECURE}.")
+        self.tls = tls or Tls()
         self.replies: Replies | None = None
 
     @abc.abstractmethod
@@ -179,6 +186,12 @@ class Transport(abc.ABC):
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
 
+    def why_not(self, error: BaseException | None) -> str:
+        """Why the other side could not be reached. Some end a TLS handshake without a word; then, what it may be."""
+        silent = explain(error) is None and not isinstance(error, ConnectionRefusedError | TimeoutError)
+        hint = "; over TLS it may want a certificate of ours (Tls(certificate=..., key=...)), or not speak TLS there"
+        return reason_of(error) + (hint if self.secure and silent and self.tls.certificate is None else "")
+
     def address(self, default_port: int) -> tuple[str, int]:
         """Host and port of the URL."""
         parts = urlsplit(self.url)
@@ -192,6 +205,9 @@ class Transport(abc.ABC):
 
 
 def reason_of(error: BaseException | None) -> str:
+    """Why, in words, for the middle of a message."""
+    if (refused := explain(error)) is not None:
+        return refused
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
     return f"{type(error).__name__}: {error}" if error is not None else "it closed the connection"

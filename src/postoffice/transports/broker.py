@@ -52,7 +52,7 @@ class BrokerTransport(Transport):
             await self._shut_quietly()
             host, port = self.address(self.default_port)
             raise ConnectError(
-                f"no {self.name} broker could be reached at {host}:{port} ({reason_of(error)}). Nothing was sent."
+                f"no {self.name} broker could be reached at {host}:{port} ({self.why_not(error)}). Nothing was sent."
                 " Is the broker running, and is the address right? In the course: broker.alive, broker.url"
             ) from error
         self._up.set()

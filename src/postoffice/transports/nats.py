@@ -67,7 +67,12 @@ class NatsTransport(BrokerTransport):
             """What the driver reports beside its exceptions; `lost` follows where it matters."""
 
         await client.connect(
-            self.url, allow_reconnect=False, connect_timeout=int(CONNECT_TIMEOUT), closed_cb=lost, error_cb=failed
+            self.url.replace("nats+tls://", "tls://", 1),
+            tls=self.tls.for_client() if self.secure else None,
+            allow_reconnect=False,
+            connect_timeout=int(CONNECT_TIMEOUT),
+            closed_cb=lost,
+            error_cb=failed,
         )
         if self._deliver is None:
             await client.subscribe(f"{self._inbox}.*", cb=self._reply_received)

@@ -93,7 +93,9 @@ class RabbitTransport(BrokerTransport):
 
     async def _open(self) -> None:
         assert self.queue is not None
-        connection = self._connection = await aiormq.connect(self.url)
+        connection = self._connection = await aiormq.connect(
+            self.url, context=self.tls.for_client() if self.secure else None
+        )
         self._watch(connection, connection)
         channel = self._channel = await connection.channel(publisher_confirms=False)
         self._watch(channel, connection)

@@ -58,8 +58,7 @@ class RedisTransport(BrokerTransport):
         self._out: Batcher[tuple[bytes, bytes, str | None]] = Batcher(self._publish_all)
 
     async def _open(self) -> None:
-        self._listener = self._pool.make_connection()
-        self._publisher = self._pool.make_connection()
+        self._listener, self._publisher = self._connection(), self._connection()
         await self._publisher.connect()
         await self._listener.connect()
         self._listening.clear()
@@ -68,6 +67,12 @@ class RedisTransport(BrokerTransport):
             for _ in self._channels:
                 self._listening[(await self._listener.read_response(timeout=math.inf))[1]] = _set_event()
         self._reader = asyncio.create_task(self._read(self._listener), name="postoffice Redis reader")
+
+    def _connection(self) -> Any:
+        connection = self._pool.make_connection()
+        if self.secure:  # our own context: the driver's says less when it refuses
+            connection.ssl_context.context = self.tls.for_client()
+        return connection
 
     async def _shut(self) -> None:
         if self._reader is not None:

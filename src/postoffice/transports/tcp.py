@@ -34,6 +34,7 @@ class Peer(asyncio.Protocol):
         self._stall: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self.heard = False  # whether the other side has ever sent anything
         self.held = False  # whether the service has asked not to read on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,6 +42,7 @@ class Peer(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.heard = True
         try:
             packets = self._frames.feed(data)
         except FrameError as error:
@@ -157,11 +159,14 @@ class TcpTransport(Transport):
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     _, self._peer = await asyncio.get_running_loop().create_connection(
-                        lambda: Peer(self._on_reply, self._on_lost), self._host, self._port
+                        lambda: Peer(self._on_reply, self._on_lost),
+                        self._host,
+                        self._port,
+                        ssl=self.tls.for_client() if self.secure else None,
                     )
             except (OSError, TimeoutError) as error:
                 raise ConnectError(
-                    f"nobody answers at {self._host}:{self._port} ({reason_of(error)}). Nothing was sent."
+                    f"nobody answers at {self._host}:{self._port} ({self.why_not(error)}). Nothing was sent."
                     " Is the service running, and is the address right? In the course: await users.ready(), users.url"
                 ) from error
             return self._peer
@@ -191,9 +196,10 @@ class TcpTransport(Transport):
 
     def _on_lost(self, peer: Peer, error: Exception | None) -> None:
         if self.replies is not None and peer is self._peer:
+            reason = reason_of(error) if peer.heard else self.why_not(error)
             self.replies.on_lost(
                 ConnectionLost(
-                    f"the connection to {self._host}:{self._port} broke while a reply was awaited ({reason_of(error)})."
+                    f"the connection to {self._host}:{self._port} broke while a reply was awaited ({reason})."
                     " The work may have happened. Ask whoever owns the effect, or retry only if that is safe twice."
                 )
             )
@@ -213,7 +219,9 @@ class TcpTransport(Transport):
             return peer
 
         try:
-            self._server = await loop.create_server(accept, self._host, self._port)
+            self._server = await loop.create_server(
+                accept, self._host, self._port, ssl=self.tls.for_server() if self.secure else None
+            )
         except OSError as error:
             raise ConnectError(
                 f"cannot listen on {self._host}:{self._port} ({error.strerror or error}). Another process may have that"
@@ -221,7 +229,7 @@ class TcpTransport(Transport):
             ) from error
         self._port = self._server.sockets[0].getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"tcp://{host}:{self._port}"
+        self.url = f"{'tls' if self.secure else 'tcp'}://{host}:{self._port}"
 
     async def unsubscribe(self) -> None:
         """Accept no new connections; those that stand can still send and be answered."""
