@@ -1,0 +1,125 @@
+"""Every case, on every transport, with each pairing of client and service; and the table of what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from classroom.brokers import BrokerError, start_broker
+
+from . import cases, replicas
+from .node import Node
+from .peers import NestClient, NestService, OurClient, OurService, Pair, Place
+from .wires import WIRES, Wire
+
+OURS_OURS, OURS_NEST, NEST_OURS, CONTROL = "ours to ours", "ours to Nest", "Nest to ours", "Nest to Nest"
+REPLICAS = "both as replicas"
+PAIRINGS = [OURS_OURS, NEST_OURS, OURS_NEST, CONTROL, REPLICAS]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one case ended: "passed", "failed" or "not supported", and why."""
+
+    transport: str
+    pairing: str
+    case: str
+    verdict: str
+    reason: str = ""
+
+
+async def campaign(
+    transports: Iterable[str], node: Node, packages: Path, pairings: Iterable[str] = PAIRINGS
+) -> list[Result]:
+    """Run it. One service at a time, for on some transports two would both answer."""
+    results: list[Result] = []
+    for name in transports:
+        wire, began = WIRES[name], time.monotonic()
+        try:
+            async with _broker(wire) as url:
+                results += await _transport(wire, url, node, packages, list(pairings))
+        except BrokerError as error:
+            reason = str(error).splitlines()[0]
+            results += [Result(name, one, "every case", "not supported", reason) for one in pairings]
+        print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
+    return results
+
+
+@contextlib.asynccontextmanager
+async def _broker(wire: Wire) -> AsyncIterator[str]:
+    if wire.broker is None:
+        yield f"{wire.name}://127.0.0.1:0"
+        return
+    async with await start_broker(wire.broker, name=f"interop-{wire.broker}") as broker:
+        yield broker.url
+
+
+async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings: list[str]) -> list[Result]:
+    results: list[Result] = []
+    queue = "office" if wire.shares == "queue" else ""
+    place = Place(wire.name, url, queue=queue, text_only=not wire.objects, wild=wire.wild[0])
+    for service, wanted in (
+        (OurService(place), {OURS_OURS: OurClient, NEST_OURS: NestClient}),
+        (NestService(place, node, packages, wire.nest_wire), {OURS_NEST: OurClient, CONTROL: NestClient}),
+    ):
+        if not wanted.keys() & set(pairings):
+            continue
+        here = replace(place, url=await service.start())
+        try:
+            for pairing, kind in wanted.items():
+                if pairing in pairings:
+                    client = kind(here) if kind is OurClient else kind(here, node, packages, wire.nest_wire)
+                    results += await _pair(Pair(here, client, service), pairing)
+        finally:
+            await service.stop()
+    if REPLICAS in pairings:
+        results += [
+            await _verdict(wire.name, REPLICAS, name, one(wire, place, node, packages))
+            for name, one in replicas.CASES.items()
+        ]
+    return results
+
+
+async def _pair(pair: Pair, pairing: str) -> list[Result]:
+    await pair.client.start()
+    try:
+        return [await _verdict(pair.place.transport, pairing, name, cases.run(pair, name)) for name in cases.CASES]
+    finally:
+        await pair.client.stop()
+
+
+async def _verdict(transport: str, pairing: str, name: str, work: Any) -> Result:
+    try:
+        await work
+    except cases.NotSupported as error:
+        return Result(transport, pairing, name, "not supported", str(error))
+    except Exception as error:
+        return Result(transport, pairing, name, "failed", f"{type(error).__name__}: {error}")
+    return Result(transport, pairing, name, "passed")
+
+
+def table(results: list[Result]) -> str:
+    """Transports by pairings, each as passed/failed/not supported; then every case that did not pass, with why."""
+    pairings = [one for one in PAIRINGS if any(result.pairing == one for result in results)]
+    lines = ["passed / failed / not supported", "", f"{'':12}" + "".join(f"{one:>20}" for one in pairings)]
+    for transport in dict.fromkeys(result.transport for result in results):
+        cells = [_cell([r for r in results if (r.transport, r.pairing) == (transport, one)]) for one in pairings]
+        lines.append(f"{transport:12}" + "".join(f"{cell:>20}" for cell in cells))
+    lines.append(f"{'all':12}" + "".join(f"{_cell([r for r in results if r.pairing == p]):>20}" for p in pairings))
+    for verdict in ("failed", "not supported"):
+        grouped: dict[tuple[str, str, str], list[str]] = {}
+        for one in results:
+            if one.verdict == verdict:
+                grouped.setdefault((one.transport, one.case, one.reason), []).append(one.pairing)
+        lines += ["", f"{verdict}: {'none' if not grouped else ''}"]
+        lines += [f"  {t}, {case} ({', '.join(who)}): {reason}" for (t, case, reason), who in grouped.items()]
+    return "\n".join(lines)
+
+
+def _cell(results: list[Result]) -> str:
+    counts = [sum(one.verdict == verdict for one in results) for verdict in ("passed", "failed", "not supported")]
+    return " / ".join(map(str, counts))
