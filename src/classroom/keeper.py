@@ -291,6 +291,9 @@ def main(root: str, owner: str) -> None:
     os.chdir("/")
     if _libc is not None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    Path(root).mkdir(mode=0o700, exist_ok=True)
+    try:
+        Path(root).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{root} cannot be made: {error.strerror}. Set TMPDIR to a folder with room, and restart the kernel.")
     owners.sweep_folders(Path(root).parent)
     Keeper(Path(root), owner).run()

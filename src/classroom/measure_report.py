@@ -87,9 +87,10 @@ class Report:
     def title(self) -> str:
         """What was measured, in a line."""
         late = "" if self.sent == self.n else f" (of {self.n:,}: the time limit came first)"
+        size = "1 byte" if self.payload_bytes == 1 else f"{self.payload_bytes:,} bytes"
         return (
             f"{self.sent:,} requests{late} to {self.pattern} over {self.transport}, {self.concurrency} at a time, "
-            f"payload of {self.payload_bytes:,} bytes, after {self.warmup:,} to warm up"
+            f"payload of {size}, after {self.warmup:,} to warm up"
         )
 
     def __repr__(self) -> str:

@@ -20,7 +20,9 @@ FOLDER_PREFIX = "dead-letter-office-"
 
 def place() -> str:
     """This machine and process namespace, as 8 hex digits: a pid means something only here."""
-    namespace = os.readlink("/proc/self/ns/pid") if sys.platform == "linux" else ""
+    namespace = ""
+    with contextlib.suppress(OSError):  # macOS has none
+        namespace = os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(f"{socket.gethostname()} {namespace}".encode()).hexdigest()[:8]
 
 
@@ -35,9 +37,7 @@ def start_time(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     if sys.platform == "linux":
         return ""
-    found = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return "".join(character for character in found.stdout if character.isalnum())
 
 

@@ -182,6 +182,10 @@ def test_a_killed_keeper_takes_the_children_and_is_replaced(own: Supervisor, log
 
 
 def test_a_keeper_that_cannot_work_is_an_error(own: Supervisor, monkeypatch: pytest.MonkeyPatch):
+    root, own._root = own._root, Path("/proc/nowhere")
+    with pytest.raises(SupervisorError, match="Set TMPDIR to a folder with room"):
+        own.folder()
+    own._root = root
     monkeypatch.setattr(keeper_link, "KEEPER", "raise SystemExit('no keeper today')")
     with pytest.raises(SupervisorError, match="no keeper today"):
         own.folder()
