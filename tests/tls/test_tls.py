@@ -63,9 +63,11 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def brokers() -> AsyncIterator[dict[str, str]]:
     """The addresses of brokers that speak plain text."""
-    async with await start_broker("redis", engine="process") as redis:
-        async with await start_broker("rabbitmq", engine="process") as rabbitmq:
-            yield {"redis": redis.url, "rabbitmq": rabbitmq.url}
+    async with (
+        await start_broker("redis", engine="process") as redis,
+        await start_broker("rabbitmq", engine="process") as rabbitmq,
+    ):
+        yield {"redis": redis.url, "rabbitmq": rabbitmq.url}
 
 
 @contextlib.asynccontextmanager

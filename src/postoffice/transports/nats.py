@@ -83,8 +83,9 @@ class NatsTransport(BrokerTransport):
 
     async def _shut(self) -> None:
         if self._client is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._client.close()
+            limit = CONNECT_TIMEOUT if self._client.is_connected else 0.2  # the driver hangs where TLS was refused
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await asyncio.wait_for(self._client.close(), limit)
 
     async def _flush(self) -> None:
         await self._out.drain()
