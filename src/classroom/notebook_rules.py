@@ -188,9 +188,7 @@ def check(paths: Iterable[Path], root: Path) -> int:
         total += len(found)
         for problem in found:
             print(f"{path}, {problem}", file=sys.stderr)
-    orphans = {p.name for p in (root / "labs").glob("*.ipynb")} - {
-        p.name for p in (root / "solutions").glob("*")
-    }
+    orphans = {p.name for p in (root / "labs").glob("*.ipynb")} - {p.name for p in (root / "solutions").glob("*")}
     for name in sorted(orphans):
         print(f"labs/{name} has no solution. Run `make labs`.", file=sys.stderr)
     return total + len(orphans)

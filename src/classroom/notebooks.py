@@ -48,13 +48,9 @@ def read(path: Path) -> Notebook:
     except (OSError, ValueError, LookupError, AttributeError) as error:
         raise NotebookError(f"{path}: is not a notebook that can be read: {error}") from error
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
-        raise NotebookError(
-            f"{path}: has no cell ids (it is older than format 4.5). Save it in JupyterLab 4."
-        )
+        raise NotebookError(f"{path}: has no cell ids (it is older than format 4.5). Save it in JupyterLab 4.")
     if broken is not None:
-        raise NotebookError(
-            f"{path}: is not a valid notebook: {broken.message}. Open it in JupyterLab to see."
-        )
+        raise NotebookError(f"{path}: is not a valid notebook: {broken.message}. Open it in JupyterLab to see.")
     return nbformat.v4.rwbase.rejoin_lines(notebook)
 
 
@@ -160,6 +156,7 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not a word on a kernel that nobody else can reach
         resources={"metadata": {"path": str(folder)}},
     )
     try:
@@ -233,7 +230,7 @@ def lessons_and_solutions(root: Path) -> list[Path]:
     """Every notebook whose outputs are stored. Raises `NotebookError` outside the course's folder."""
     found = [path for name in ("notebooks", "solutions") for path in sorted((root / name).glob("*.ipynb"))]
     if not found:
-        raise NotebookError(f"no notebooks under {root}. Run this in the course's folder.")
+        raise NotebookError(f"no notebooks in {root.absolute()}. Run this in the course's folder.")
     return found
 
 
@@ -249,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     update.add_argument("text", type=Path)
     update.add_argument("notebook", type=Path)
     try:
-        return _command(parser.parse_args(argv), Path.cwd())
+        return _command(parser.parse_args(argv), Path())
     except NotebookError as error:
         print(error, file=sys.stderr)
         return 1

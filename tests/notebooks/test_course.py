@@ -1,0 +1,67 @@
+"""The course's own notebooks: they keep the rules, run as they stand, run twice, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from nbclient import NotebookClient
+
+from classroom.notebook_rules import problems
+from classroom.notebooks import CELL_TIMEOUT, code_cells, lessons_and_solutions, read
+
+ROOT = Path(__file__).parents[2]
+COURSE = lessons_and_solutions(ROOT)
+every_notebook = pytest.mark.parametrize("path", COURSE, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+@every_notebook
+def test_the_rules_are_kept(path: Path):
+    """Outputs and labs agree with their sources; budgets, ids, headings and figures are in order."""
+    assert [str(problem) for problem in problems(path)] == []
+
+
+@every_notebook
+@pytest.mark.timeout(240)
+def test_nbval_runs_it_and_finds_the_stored_outputs(path: Path):
+    """No cell fails, and cells tagged nbval-check-output print what is stored."""
+    options = ["--nbval-lax", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, "--timeout=0", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def processes_with(mark: str) -> list[str]:
+    """The command lines of all living processes that were started, at any depth, with `mark` set."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                mark.encode() in (folder / "environ").read_bytes()
+                and "State:\tZ" not in (folder / "status").read_text()
+            ):
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it ended while we looked, or belongs to another user
+    return found
+
+
+@every_notebook
+@pytest.mark.timeout(360)
+@pytest.mark.skipif(sys.platform != "linux", reason="finds what is left by reading /proc")
+def test_every_cell_runs_twice_and_nothing_is_left(path: Path):
+    """Each cell twice in a row, in one kernel, as an impatient reader does; then no process is left."""
+    notebook = read(path)
+    notebook.cells = [cell for cell in code_cells(notebook) for _ in range(2)]
+    mark = f"COURSE_TEST_MARK={uuid.uuid4().hex}"
+    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
+    client.execute(env=dict(os.environ) | dict([mark.split("=")]))
+    limit = time.monotonic() + 15
+    while left := processes_with(mark):
+        assert time.monotonic() < limit, left
+        time.sleep(0.05)
