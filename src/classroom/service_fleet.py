@@ -75,7 +75,7 @@ class Replica:
         code = self.returncode
         if code is None:
             return "paused" if self.paused else "ready" if self.ready else "starting"
-        if code > 0:
+        if code > 0 or (code == 0 and not (self.ready or self.draining)):
             return "crashed"
         return "stopped" if code == 0 or self.draining else "killed"
 
@@ -196,7 +196,8 @@ class Fleet:
         if one.state != "crashed":
             done = {"killed": "was killed", "stopped": "is stopped"}[one.state]
             return f"{self.name} {done}. Start it again: await {self.name}.restart()"
-        return "\n".join([f"{self.name} crashed (exit code {one.returncode}).", *self.printed([one.child.log], 40)])
+        what = "crashed" if one.ready else "ended before it was ready"
+        return "\n".join([f"{self.name} {what} (exit code {one.returncode}).", *self.printed([one.child.log], 40)])
 
     def printed(self, logs: Iterable[Path], lines: int, advise: bool = True) -> list[str]:
         """The last lines of some logs, with the cell's line numbers; advice after a known error."""

@@ -35,11 +35,15 @@ def as_html(line: str, log: list[str]) -> str:
 
 def cell_lines(lines: Iterable[str], name: str) -> list[str]:
     """Log lines as a reader wants them: frames name the cell, and those outside it are left out."""
-    place = re.compile(rf'File "[^"]*/service-{name}-[^"]*/v\d+/{name}\.py", line')
+    file = rf"/service-{name}-[^/]*/v\d+/{name}\.py"
+    frame, place, path = (
+        re.compile(form) for form in (rf'File "[^"]*{file}", line', rf"/\S*{file}:(?=\d)", rf"/\S*{file}")
+    )
     kept: list[str] = []
     frames: list[str] | None = None  # frames since a traceback began, before the first one of the cell
     for line in lines:
-        line = place.sub(f"Cell {name}, line", line)
+        line = frame.sub(f"Cell {name}, line", line)
+        line = path.sub(f"the cell of {name}", place.sub(f"Cell {name}, line ", line))
         if len(line) > LINE_LIMIT:
             line = line[:LINE_LIMIT] + f"… ({len(line)} characters)"
         if frames is not None and line.startswith(" ") and not line.startswith(f"  Cell {name},"):

@@ -148,6 +148,8 @@ class ServiceMagic:
         try:
             compile(source, "CELL", "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
+            if isinstance(error, SyntaxError) and error.text is None and error.lineno:  # late checks leave it out
+                error.text = source.splitlines()[error.lineno - 1]
             text = "".join(traceback.format_exception_only(error)).replace('File "CELL"', f"Cell {name}")
             up = self.services.get(name)
             text += f"{name} was not deployed. " if up else ""

@@ -87,6 +87,9 @@ def test_a_cell_that_does_not_compile_leaves_the_old_one_up(notebook: Notebook):
         "What ran before is still up: ready",
     ):
         assert text in error
+    error = notebook.run("%%service users --on tcp\nimport asyncio\nawait asyncio.sleep(1)\n").error
+    for text in ("'await' outside function", "Cell users, line 3", "await asyncio.sleep(1)"):
+        assert text in error
     assert notebook.ok("await client.send('echo', 1)") == "1"
 
 
@@ -97,8 +100,13 @@ def test_a_cell_that_does_not_compile_leaves_the_old_one_up(notebook: Notebook):
         ("client_of_the_kernel.send\n", ["line 2", "NameError", "process of its own", "import or define it"]),
         ("unknown_name\n", ["line 2", "NameError: name 'unknown_name' is not defined"]),
         ("x = 1\n", ["no handler"]),
+        ("raise SystemExit(0)\n", ["ended before it was ready (exit code 0)"]),
+        (
+            "from postoffice import event_pattern\n@event_pattern('a')\ndef a(data): ...\n",
+            ["(Cell users, line 3)", "is not async"],
+        ),
     ],
-    ids=["exception", "kernel variable", "unknown name", "no handlers"],
+    ids=["exception", "kernel variable", "unknown name", "no handlers", "exit", "not async"],
 )
 def test_a_crash_at_the_start_shows_the_cells_lines(notebook: Notebook, body: str, wanted: list[str]):
     notebook.ok("client_of_the_kernel = 1")
@@ -110,7 +118,7 @@ def test_a_crash_at_the_start_shows_the_cells_lines(notebook: Notebook, body: st
     assert str(notebook.folder) not in error
     assert notebook.ok("users.state, users.alive") == "('crashed', False)"
     assert "process of its own" not in error or "client_of_the_kernel" in error
-    assert wanted[-1] in notebook.until_view(wanted[-1])
+    assert notebook.until_view("starting → crashed")
 
 
 def test_kill_pause_resume_restart_stop(notebook: Notebook):
