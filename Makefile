@@ -14,7 +14,7 @@ IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or ne
 	exec "$(PYTHON)" -I src/classroom/bootstrap.py
 IN_DEV = $(IN_VENV) --dev
 
-.PHONY: help lab test setup doctor lint labs notebooks pins clean
+.PHONY: help lab test setup doctor fuzz lint labs notebooks pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,10 @@ lab: ## set up all, then open JupyterLab at the first notebook
 
 test: lint ## set up all, then run every check and every test
 	$(IN_DEV) -m pytest $(ARGS)
+
+fuzz: export FUZZ_CASES = 200000
+fuzz: ## a million hostile inputs (`make test` runs a short form)
+	$(IN_DEV) -m pytest tests/fuzz -v
 
 doctor: ## show what would serve each broker on this machine (works before any set-up)
 	@exec "$(or $(PYTHON),python3)" src/classroom/doctor.py
