@@ -115,7 +115,7 @@ class Client:
             waiting.future.result()  # raises what ended the stream, if an error did
         finally:
             self._pending.pop(waiting.id, None)
-            waiting.future.cancel()
+            waiting.drop()
 
     async def emit(self, pattern: Pattern, data: Any = None, *, headers: Mapping[str, str] | None = None) -> None:
         """Send an event. Nobody answers, and whether anybody handles it is not known.
@@ -171,7 +171,7 @@ class Client:
             await self._hand_over(self._transport.request(address, packet, request_id, headers), limit, address)
         except BaseException:
             self._pending.pop(request_id, None)
-            waiting.future.cancel()
+            waiting.drop()
             raise
         return waiting
 

@@ -30,6 +30,11 @@ class Waiting:
         self.values = values
         self.value: Any = None
 
+    def drop(self) -> None:
+        """Nobody waits any more: an error that has come, or will, is not missed."""
+        if not self.future.cancel() and not self.future.cancelled():
+            self.future.exception()
+
     def take(self, value: Any) -> None:
         if self.values is None:
             self.value = value

@@ -123,7 +123,7 @@ class Service:
         """
         self._loop = asyncio.get_running_loop()
         try:
-            await self._transport.subscribe(list({*self._messages, *self._events}), self._deliver)
+            await self._transport.subscribe(dict.fromkeys(one.route for one in self.handlers), self._deliver)
         except BaseException:
             await self._transport.close()
             raise
@@ -233,6 +233,8 @@ class Service:
             elif handler.is_stream:
                 async for value in await self._call(handler, packet, delivery):
                     delivery.reply(messages.write_reply(messages.value_fields(value), echo))
+                    if (room := delivery.room()) is not None:
+                        await room
                 fields = messages.END_FIELDS
             else:
                 fields = messages.last_fields(await self._call(handler, packet, delivery))
@@ -278,7 +280,10 @@ class Service:
             return True
         except RpcError as error:
             log.error("%s: the event %s was refused by %r: %s", self.name, handler.route, handler, error)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # by the service, as it stops: not finished, so not settled
             log.exception("%s: the handler of the event %s failed", self.name, handler.route)
         return False
 

@@ -55,8 +55,14 @@ CASES = [
     (tuple[int, str], [1, "a"], ["tuple", [1, "a"]], [1], "Expected `array` of length 2"),
     (int | None, None, ["NoneType", None], "x", "Expected `int | null`"),
     (Literal["a", "b"], "a", ["str", "a"], "c", "Invalid enum value 'c'"),
-    (Point, {"x": 1}, ["Point", {"x": 1, "y": 0}], {"y": 1}, "missing required field `x`"),
-    (Order, {"id": 1, "lines": [{"x": 2}]}, ["Order", {"id": 1, "lines": [{"x": 2, "y": 0}]}], [], "Expected `object`"),
+    (Point, {"x": 1, "y": 0}, ["Point", {"x": 1, "y": 0}], {"y": 1}, "missing required field `x`"),
+    (
+        Order,
+        {"id": 1, "lines": [{"x": 2, "y": 0}]},
+        ["Order", {"id": 1, "lines": [{"x": 2, "y": 0}]}],
+        [],
+        "Expected `object`",
+    ),
     (Named, {"name": "n"}, ["dict", {"name": "n"}], {"name": 1}, "got `int` - at `$.name`"),
     (
         User,

@@ -24,7 +24,7 @@ __all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reaso
 
 log = logging.getLogger("postoffice")
 
-SECURE = ("tls", "rediss", "nats+tls", "amqps")  # the URL schemes with TLS
+SECURE = ("tls", "rediss", "nats+tls", "amqps", "mqtts")  # the URL schemes with TLS
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
 
 
@@ -76,6 +76,10 @@ class Delivery:
     def reply(self, packet: bytes) -> None:
         """Send a reply packet, buffered, in order. At most once: a caller that is gone gets nothing."""
         raise NotImplementedError
+
+    def room(self) -> Awaitable[None] | None:
+        """Something to await while replies pile up faster than they are taken; a stream waits for it."""
+        return None
 
     async def ack(self) -> None:
         """Say that the work is done, so that it is not delivered again. Nothing to do without acks."""

@@ -25,6 +25,7 @@ class BrokerTransport(Transport):
     """
 
     default_port: ClassVar[int]
+    _out: Batcher[Any]
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -73,6 +74,10 @@ class BrokerTransport(Transport):
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._up.clear()
         await self._shut_quietly()
+
+    def room(self) -> Awaitable[None] | None:
+        """Something to await while too much waits to be sent."""
+        return self._out.room()
 
     async def _ready(self) -> None:
         """Wait until the connection stands; the caller sets the limit."""
@@ -141,9 +146,17 @@ class Batcher(Generic[Item]):
 
     def put(self, item: Item) -> Awaitable[None] | None:
         """Send with the next batch. Returns something to await while too much is waiting already."""
+        self.add(item)
+        return self.room()
+
+    def add(self, item: Item) -> None:
+        """Send with the next batch, however much is waiting."""
         self._items.append(item)
         if self._task is None:
             self._task = asyncio.create_task(self._flush())
+
+    def room(self) -> Awaitable[None] | None:
+        """Something to await while too much is waiting."""
         return self.drain() if len(self._items) > self.ROOM else None
 
     async def drain(self) -> None:

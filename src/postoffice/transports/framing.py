@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 from ..errors import PayloadError
 
@@ -58,23 +59,21 @@ class Frames:
         """Whether a frame has begun and not ended."""
         return bool(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The packets that these bytes complete.
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The packets that these bytes complete, one after the other. Take them all before the next feed.
 
         Raises:
             FrameError: no length, or one over the limit. The stream cannot be read on.
         """
         self._buffer += data
         if len(self._buffer) < self._wanted:
-            return []
-        packets: list[bytes] = []
+            return
         position = 0
         while (packet := self._next(position)) is not None:
-            packets.append(packet[0])
             position = packet[1]
+            yield packet[0]
         del self._buffer[:position]
         self._wanted = max(0, self._wanted - position)
-        return packets
 
     def _next(self, position: int) -> tuple[bytes, int] | None:
         """The packet of the frame at `position` and where it ends; None while it is not complete."""

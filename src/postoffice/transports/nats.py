@@ -35,6 +35,9 @@ class NatsDelivery(Delivery):
         self._transport = transport
         self._reply_to = message.reply
 
+    def room(self) -> Awaitable[None] | None:
+        return self._transport.room()
+
     def reply(self, packet: bytes) -> None:
         if self._reply_to:  # without one, nobody can be answered
             self._transport.send(self._reply_to, packet)
@@ -115,7 +118,7 @@ class NatsTransport(BrokerTransport):
     async def _put_when_up(self, item: tuple[str, bytes, str, dict[str, str] | None]) -> None:
         await self._ready()
         self._check_size(item[1])
-        self._out.put(item)
+        self._out.add(item)
 
     async def _reply_received(self, message: Msg) -> None:
         if self.replies is None:
@@ -157,8 +160,9 @@ class NatsTransport(BrokerTransport):
         self._subscriptions = []
 
     def send(self, subject: str, body: bytes) -> None:
-        """Publish with the next batch."""
-        self._out.put((subject, body, "", None))
+        """Publish with the next batch. Raises PayloadError."""
+        self._check_size(body)
+        self._out.add((subject, body, "", None))
 
     async def _publish_all(self, items: list[tuple[str, bytes, str, dict[str, str] | None]]) -> None:
         assert self._client is not None

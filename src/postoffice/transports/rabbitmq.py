@@ -51,6 +51,9 @@ class RabbitDelivery(Delivery):
         self._message = message
         self._must_settle = transport.durable
 
+    def room(self) -> Awaitable[None] | None:
+        return self._transport.room()
+
     def reply(self, packet: bytes) -> None:
         reply_to = self._message.header.properties.reply_to
         if reply_to:
@@ -156,7 +159,7 @@ class RabbitTransport(BrokerTransport):
 
     async def _put_when_up(self, item: tuple[str, bytes, Basic.Properties]) -> None:
         await self._ready()
-        self._out.put(item)
+        self._out.add(item)
 
     async def _store(self, packet: bytes, properties: Basic.Properties) -> None:
         """Publish, and wait until the broker has confirmed that it has stored the message."""
@@ -196,7 +199,7 @@ class RabbitTransport(BrokerTransport):
 
     def send(self, queue: str, body: bytes, properties: Basic.Properties) -> None:
         """Publish with the next batch."""
-        self._out.put((queue, body, properties))
+        self._out.add((queue, body, properties))
 
     async def _publish_all(self, items: list[tuple[str, bytes, Basic.Properties]]) -> None:
         channel = self._channel

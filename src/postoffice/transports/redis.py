@@ -33,6 +33,9 @@ class RedisDelivery(Delivery):
         super().__init__(body, channel.decode("utf-8", "replace"))
         self._transport = transport
 
+    def room(self) -> Awaitable[None] | None:
+        return self._transport.room()
+
     def reply(self, packet: bytes) -> None:
         assert self.route is not None
         self._transport.send(self.route.encode() + REPLY, packet)
@@ -123,7 +126,7 @@ class RedisTransport(BrokerTransport):
             self._listening[reply] = asyncio.Event()
             await self._listener.send_command("SUBSCRIBE", reply)
         await self._listening[reply].wait()
-        self._out.put((channel, packet, request_id))
+        self._out.add((channel, packet, request_id))
 
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
         if self._up.is_set():
@@ -148,7 +151,7 @@ class RedisTransport(BrokerTransport):
 
     def send(self, channel: bytes, body: bytes) -> None:
         """Publish with the next batch; a reply's caller may be gone, so nobody is told."""
-        self._out.put((channel, body, None))
+        self._out.add((channel, body, None))
 
     async def _publish_all(self, items: list[tuple[bytes, bytes, str | None]]) -> None:
         """One pipeline: all commands out, then all answers in. Each answer says how many heard the message."""

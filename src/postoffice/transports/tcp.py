@@ -6,116 +6,19 @@ Guarantee: at most once. What is under way when the connection breaks has an unk
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from ..errors import ConnectError, ConnectionLost
 from ..patterns import Pattern
-from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, Transport, log, reason_of
-from .framing import FrameError, Frames, frame
+from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, Transport, reason_of
+from .framing import frame
+from .peer import Peer
 
 __all__ = ["TcpTransport"]
 
-INCOMPLETE_TIMEOUT = 30.0  # seconds of silence in the middle of a frame; NestJS's value
-
-
-class Peer(asyncio.Protocol):
-    """One connection, of either side: frames in, frames out, what is written in one turn sent in one go."""
-
-    def __init__(
-        self, on_packet: Callable[[Peer, bytes], None], on_end: Callable[[Peer, Exception | None], None]
-    ) -> None:
-        self._on_packet = on_packet
-        self._on_end = on_end
-        self._frames = Frames()
-        self._out: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._stall: asyncio.TimerHandle | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self.heard = False  # whether the other side has ever sent anything
-        self.held = False  # whether the service has asked not to read on
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.heard = True
-        try:
-            packets = self._frames.feed(data)
-        except FrameError as error:
-            self.abort(str(error))
-            return
-        for packet in packets:
-            self._on_packet(self, packet)
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-        if self._frames.incomplete:
-            self._stall = self._loop.call_later(
-                INCOMPLETE_TIMEOUT,
-                self.abort,
-                f"a frame was not complete after {INCOMPLETE_TIMEOUT:g} s of silence",
-            )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-        self._transport = None
-        self._writable.set()
-        self._on_end(self, exc)
-
-    def pause_writing(self) -> None:
-        """The other side does not read its replies: take no more of its requests until it does."""
-        self._writable.clear()
-        self.hold(self.held)
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-        self.hold(self.held)
-
-    def hold(self, held: bool) -> None:
-        """Stop reading, or read on; a peer that cannot be written to is not read from either."""
-        self.held = held
-        if self._transport is None or self._transport.is_closing():
-            return
-        if held or not self._writable.is_set():
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
-
-    @property
-    def open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Send a frame with the others of this turn of the loop. To a peer that is gone: nothing happens."""
-        self._out.append(data)
-        if len(self._out) == 1:
-            self._loop.call_soon(self._flush)
-
-    def drain(self) -> Awaitable[Any] | None:
-        """Something to await while the other side reads more slowly than we write."""
-        return None if self._writable.is_set() else self._writable.wait()
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if out and self._transport is not None:
-            self._transport.write(b"".join(out))
-
-    def close(self) -> None:
-        """Send what is buffered, then close."""
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self, reason: str) -> None:
-        """Close at once: the stream of bytes makes no sense any more."""
-        if self._transport is not None:
-            log.error("closed a TCP connection from %s: %s", self._transport.get_extra_info("peername"), reason)
-            self.close()
+CLOSE_TIMEOUT = 5.0  # seconds for what is buffered to leave
 
 
 class TcpDelivery(Delivery):
@@ -127,6 +30,9 @@ class TcpDelivery(Delivery):
 
     def reply(self, packet: bytes) -> None:
         self._peer.write(frame(packet))
+
+    def room(self) -> Awaitable[None] | None:
+        return self._peer.drain()
 
     def malformed(self, reason: str) -> None:
         self._peer.abort(reason)
@@ -145,6 +51,7 @@ class TcpTransport(Transport):
         self._connecting = asyncio.Lock()
         self._server: asyncio.Server | None = None
         self._callers: set[Peer] = set()
+        self._held = False
 
     # as a client
 
@@ -213,8 +120,11 @@ class TcpTransport(Transport):
         def on_packet(peer: Peer, packet: bytes) -> None:
             deliver(TcpDelivery(peer, packet))
 
+        def on_end(peer: Peer, error: Exception | None) -> None:
+            self._callers.discard(peer)
+
         def accept() -> Peer:
-            peer = Peer(on_packet, lambda peer, error: self._callers.discard(peer))
+            peer = Peer(on_packet, on_end, held=self._held, gives_way=True)
             self._callers.add(peer)
             return peer
 
@@ -237,15 +147,26 @@ class TcpTransport(Transport):
             self._server.close()
 
     def pause(self) -> None:
-        for peer in self._callers:
-            peer.hold(True)
+        self._hold(True)
 
     def resume(self) -> None:
+        self._hold(False)
+
+    def _hold(self, held: bool) -> None:
+        self._held = held
         for peer in self._callers:
-            peer.hold(False)
+            peer.hold(held)
 
     async def close(self) -> None:
+        """Send what is buffered and close; whoever does not read it within CLOSE_TIMEOUT loses it."""
         await self.unsubscribe()
-        for peer in [*self._callers, *([self._peer] if self._peer else [])]:
-            peer.close()
+        peers = [*self._callers, *([self._peer] if self._peer else [])]
         self._peer = None
+        for peer in peers:
+            peer.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                for peer in peers:
+                    await peer.ended()
+        for peer in peers:
+            peer.cut()
