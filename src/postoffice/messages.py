@@ -13,6 +13,8 @@ where the transport has some, else inside it, as "metadata".
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +28,7 @@ __all__ = ["Packet", "Reply", "encode", "read_packet", "read_reply", "write_pack
 
 NO_HANDLER = "There is no matching message handler defined in the remote service."
 INTERNAL_ERROR = {"status": "error", "message": "Internal server error"}
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 FALSY = frozenset([b"", b'""', b"0", b"-0", b"null", b"false"])  # what JavaScript takes for "no error"
 
 
@@ -96,6 +99,21 @@ def _read(decoder: Any, text: bytes | Raw) -> Any:
         return decoder.decode(text)
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"JSON is malformed: {error}") from None
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if not SURROGATE.search(bytes(text)):
+            raise
+        return decoder.decode(_mended(bytes(text)))
+
+
+def _mended(text: bytes) -> bytes:
+    """JSON where U+FFFD stands for each half of a character: JavaScript writes one when it has cut an emoji in two."""
+    try:
+        whole = json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(f"JSON is malformed: {error}") from None
+    return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def write_packet(

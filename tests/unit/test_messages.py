@@ -147,3 +147,25 @@ def test_replies_are_read_as_a_nestjs_client_reads_them(body: bytes, value: obje
 def test_a_foreign_reply_still_finds_its_request() -> None:
     """The id of an object that is no envelope routes it all the same."""
     assert bytes(messages.read_reply(b'{"id":"i","extra":1}').id) == b'"i"'
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b'"cut \\ud83d"', "cut \ufffd"),
+        (b'["\\uDE80 \\ud83d\\ude80"]', ["\ufffd 🚀"]),
+        (b'{"\\ud800":1}', {"\ufffd": 1}),
+    ],
+)
+def test_half_an_emoji_is_read_as_the_sign_for_what_is_unknown(written: bytes, read: object) -> None:
+    """JavaScript writes half a character when it has cut a text in the middle of one; the rest arrives."""
+    packet = messages.read_packet(b'{"pattern":"p","data":' + written + b',"id":"1"}')
+    assert (messages.decode(packet.data), bytes(packet.id)) == (read, b'"1"')
+    assert messages.decode(messages.read_reply(b'{"response":' + written + b',"isDisposed":true}').response) == read
+
+
+@pytest.mark.parametrize("body", [b'"\\ud800', b'["\\ud800",NaN]', b'"\\ud800"x', b"[" * 5000 + b'"\\ud800"'])
+def test_half_an_emoji_in_what_is_no_json_is_the_same_error(body: bytes) -> None:
+    """The second look does not let through what the first refused for another reason."""
+    with pytest.raises(msgspec.DecodeError):
+        messages.read_packet(body)
