@@ -23,7 +23,7 @@ PAIRINGS = [OURS_OURS, NEST_OURS, OURS_NEST, CONTROL, REPLICAS]
 
 @dataclass(frozen=True)
 class Result:
-    """How one case ended: "passed", "failed" or "not supported", and why."""
+    """How one case ended: "passed", "failed", "not supported" (by us, as yet) or "does not apply", and why."""
 
     transport: str
     pairing: str
@@ -44,7 +44,7 @@ async def campaign(
                 results += await _transport(wire, url, node, packages, list(pairings))
         except BrokerError as error:
             reason = str(error).splitlines()[0]
-            results += [Result(name, one, "every case", "not supported", reason) for one in pairings]
+            results += [Result(name, one, "every case", "does not apply", reason) for one in pairings]
         print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
     return results
 
@@ -97,6 +97,8 @@ async def _verdict(transport: str, pairing: str, name: str, work: Any) -> Result
         await work
     except cases.NotSupported as error:
         return Result(transport, pairing, name, "not supported", str(error))
+    except cases.NotApplicable as error:
+        return Result(transport, pairing, name, "does not apply", str(error))
     except Exception as error:
         return Result(transport, pairing, name, "failed", f"{type(error).__name__}: {error}")
     return Result(transport, pairing, name, "passed")
@@ -110,14 +112,23 @@ def table(results: list[Result]) -> str:
         cells = [_cell([r for r in results if (r.transport, r.pairing) == (transport, one)]) for one in pairings]
         lines.append(f"{transport:12}" + "".join(f"{cell:>20}" for cell in cells))
     lines.append(f"{'all':12}" + "".join(f"{_cell([r for r in results if r.pairing == p]):>20}" for p in pairings))
-    for verdict in ("failed", "not supported"):
-        grouped: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in ("failed", "not supported", "does not apply"):
+        grouped: dict[tuple[str, str], list[str]] = {}
         for one in results:
             if one.verdict == verdict:
-                grouped.setdefault((one.transport, one.case, one.reason), []).append(one.pairing)
-        lines += ["", f"{verdict}: {'none' if not grouped else ''}"]
-        lines += [f"  {t}, {case} ({', '.join(who)}): {reason}" for (t, case, reason), who in grouped.items()]
+                grouped.setdefault((one.case, one.reason), []).append(f"{one.transport} {one.pairing}")
+        lines += ["", f"{verdict}:{'' if grouped else ' none'}"]
+        lines += [f"  {case}: {reason} ({', '.join(_merged(where))})" for (case, reason), where in grouped.items()]
     return "\n".join(lines)
+
+
+def _merged(where: list[str]) -> list[str]:
+    """Transports with their pairings; a transport alone where all its pairings of client and service are meant."""
+    by_transport: dict[str, list[str]] = {}
+    for one in where:
+        transport, _, pairing = one.partition(" ")
+        by_transport.setdefault(transport, []).append(pairing)
+    return [t if len(p) >= len(PAIRINGS) - 1 else f"{t}: {', '.join(p)}" for t, p in by_transport.items()]
 
 
 def _cell(results: list[Result]) -> str:

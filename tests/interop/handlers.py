@@ -109,6 +109,14 @@ class Office:
     async def second(self, data: Any) -> None:
         self.seen.append(["second", data])
 
+    @event_pattern("parcel.noticed")
+    async def noticed(self, data: Any) -> None:
+        pass
+
+    @event_pattern("parcel.answered")
+    async def answered(self, data: Any) -> str:
+        return "dropped by ours"
+
     @event_pattern("parcel.failing")
     async def failing(self, data: Any) -> None:
         self.seen.append(["failing", data])
@@ -146,7 +154,9 @@ class Attempts:
 
     def __init__(self) -> None:
         self.seen: list[list[Any]] = []
+        self.came = asyncio.Event()
 
     @event_pattern("parcel.by-hand")
     async def by_hand(self, data: Any, ctx: Context) -> None:
         self.seen.append([f"attempt {ctx.attempt}", data])
+        self.came.set()

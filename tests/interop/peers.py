@@ -220,6 +220,8 @@ class Pair:
     async def seen(self, count: int) -> list[list[Any]]:
         """What the service's handlers saw, once there are `count` entries."""
         end = time.monotonic() + SEEN_LIMIT
-        while len(found := await self.service.seen()) < count and time.monotonic() < end:
+        while True:
+            found = await self.service.seen()
+            if len(found) >= count or time.monotonic() > end:
+                return found
             await asyncio.sleep(0.01)
-        return found

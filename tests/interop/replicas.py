@@ -13,7 +13,7 @@ import aio_pika
 
 from postoffice import Service
 
-from .cases import NotSupported, same
+from .cases import NotApplicable, same
 from .handlers import Attempts
 from .node import Node
 from .peers import Call, NestClient, NestService, OurClient, OurService, Pair, Place
@@ -42,7 +42,7 @@ async def started(*peers: Any) -> AsyncIterator[None]:
 
 def shared(wire: Wire, place: Place) -> Place:
     if not wire.shares:
-        raise NotSupported(f"replicas cannot share messages on {wire.name}, NestJS's or ours")
+        raise NotApplicable(f"replicas cannot share messages on {wire.name}, NestJS's or ours")
     return replace(place, queue="shared") if wire.shares == "queue" else replace(place, group="sorters")
 
 
@@ -64,7 +64,7 @@ for caller in ("ours", "Nest"):
 @case("without a group each replica handles each event")
 async def _all(wire: Wire, place: Place, node: Node, packages: Path) -> None:
     if wire.broker is None or wire.shares == "queue" or wire.one_value_per_stream:
-        raise NotSupported(f"on {wire.name} one replica gets a message, always")
+        raise NotApplicable(f"on {wire.name} one replica gets a message, always")
     ours, theirs, client = OurService(place), NestService(place, node, packages, wire.nest_wire), OurClient(place)
     async with started(ours, theirs, client):
         await client.calls([Call("noted", n, emit=True) for n in range(20)])
@@ -78,7 +78,7 @@ MANUAL = {"noAck": False, "prefetchCount": 2}
 
 def acknowledged(wire: Wire, place: Place, queue: str) -> Place:
     if wire.name != "rabbitmq":
-        raise NotSupported(f"NestJS acknowledges by hand on RabbitMQ only, not on {wire.name}")
+        raise NotApplicable(f"NestJS acknowledges by hand on RabbitMQ only, not on {wire.name}")
     return replace(place, queue=queue)
 
 
@@ -109,8 +109,7 @@ async def _taken_over(wire: Wire, place: Place, node: Node, packages: Path) -> N
         await client.calls([Call("parcel.by-hand", "keep", emit=True)])
         await Pair(place, client, first).seen(1)
         first.kill()
-        async with second, asyncio.timeout(10):
-            while not attempts.seen:
-                await asyncio.sleep(0.01)
+        async with second:
+            await asyncio.wait_for(attempts.came.wait(), 10)
     same(attempts.seen, [["attempt 2", "keep"]])
     same(await waiting(place), 0)

@@ -46,6 +46,8 @@ class Office {
   noted(data) { seen.push(['noted', data]); return 'a reply that nobody awaits'; }
   first(data) { seen.push(['first', data]); }
   second(data) { seen.push(['second', data]); }
+  noticed() {}
+  answered() { return 'dropped by ours'; }
   async failing(data) { seen.push(['failing', data]); throw new Error('an event that fails'); }
   wild(data, context) { seen.push(['wild', data]); }
   byHand(data, context) {
@@ -78,6 +80,8 @@ const PATTERNS = [
   [EventPattern, 'parcel.sent', 'first'],
   [EventPattern, 'parcel.sent', 'second'],
   [EventPattern, { event: 'parcel', kind: 'lost' }, 'first'],
+  [EventPattern, 'parcel.noticed', 'noticed'],
+  [EventPattern, 'parcel.answered', 'answered'],
   [EventPattern, 'parcel.failing', 'failing'],
   ...(settings.wild ? [[EventPattern, settings.wild, 'wild']] : []),
   [EventPattern, 'parcel.by-hand', 'byHand'],
