@@ -33,9 +33,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         if os.name != "posix":
-            raise SupervisorError(
-                "services and brokers need Linux or macOS. On Windows, run the course inside WSL 2."
-            )
+            raise SupervisorError("services and brokers need Linux or macOS. On Windows, run the course inside WSL 2.")
         self.label = owners.label(os.getpid())
         self._root = Path(tempfile.gettempdir(), f"{owners.FOLDER_PREFIX}{self.label}-{secrets.token_hex(4)}")
         self._docker: str | None = None
@@ -86,9 +84,7 @@ class Supervisor:
     def forget(self, path: Path) -> None:
         """Delete a folder that `folder()` gave, now. Missing is fine."""
         if self._root not in Path(path).parents:
-            raise ValueError(
-                f"{path} is not a folder that this supervisor gave out (these are in {self._root})"
-            )
+            raise ValueError(f"{path} is not a folder that this supervisor gave out (these are in {self._root})")
         shutil.rmtree(path, ignore_errors=True)
 
     def watch_containers(self, docker: str | None = None) -> None:
