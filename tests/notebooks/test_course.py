@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 
 from classroom.notebook_rules import problems
 from classroom.notebooks import CELL_TIMEOUT, code_cells, lessons_and_solutions, read
@@ -57,7 +58,7 @@ def processes_with(mark: str) -> list[str]:
 def test_every_cell_runs_twice_and_nothing_is_left(path: Path):
     """Each cell twice in a row, in one kernel, as an impatient reader does; then no process is left."""
     notebook = read(path)
-    notebook.cells = [cell for cell in code_cells(notebook) for _ in range(2)]
+    notebook.cells = [new_code_cell(cell.source) for cell in code_cells(notebook) for _ in range(2)]
     mark = f"COURSE_TEST_MARK={uuid.uuid4().hex}"
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
     client.execute(env=dict(os.environ) | dict([mark.split("=")]))
