@@ -18,7 +18,9 @@ def docker_problem() -> str:
         done = subprocess.run([docker, "info"], capture_output=True, text=True, timeout=10, check=False)
     except subprocess.TimeoutExpired:
         return "`docker info` gave no answer in 10 s"
-    return "" if done.returncode == 0 else f"no container engine answers: {done.stderr.strip().splitlines()[-1]}"
+    if done.returncode == 0:
+        return ""
+    return "no container engine answers: " + done.stderr.strip().splitlines()[-1].split(": Get ")[0]
 
 
 def find_chromium() -> str | None:
