@@ -308,7 +308,7 @@ class Service:
         headers = delivery.headers or _metadata(packet)
         identity = delivery.correlation_id or (str(messages.decode(packet.id)) if bytes(packet.id) else None)
         return Context(
-            pattern=delivery.route or handler.route,
+            pattern=delivery.address or handler.route,
             headers=headers,
             correlation_id=identity,
             attempt=delivery.attempt,

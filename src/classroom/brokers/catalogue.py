@@ -115,7 +115,8 @@ MOSQUITTO = Kind(
     files=(
         (
             "/mosquitto/config/mosquitto.conf",
-            "listener 1883\nallow_anonymous true\npersistence true\npersistence_location /mosquitto/data/\n",
+            "listener 1883\nallow_anonymous true\nset_tcp_nodelay true\n"
+            "persistence true\npersistence_location /mosquitto/data/\n",
         ),
     ),
     programs=("mosquitto",),

@@ -16,11 +16,13 @@ TRANSPORTS = {  # URL scheme -> module and class
     "redis": ("redis", "RedisTransport"),
     "nats": ("nats", "NatsTransport"),
     "amqp": ("rabbitmq", "RabbitTransport"),
+    "mqtt": ("mqtt", "MqttTransport"),
     # the same over TLS
     "tls": ("tcp", "TcpTransport"),
     "rediss": ("redis", "RedisTransport"),
     "nats+tls": ("nats", "NatsTransport"),
     "amqps": ("rabbitmq", "RabbitTransport"),
+    "mqtts": ("mqtt", "MqttTransport"),
 }
 
 
@@ -58,12 +60,12 @@ def create(
         )
     if group and not can.groups:
         raise UnsupportedError(
-            f"{kind.name} cannot share messages in a group ({group!r}). NATS (nats://) can; on RabbitMQ"
-            " replicas share the queue anyway."
+            f"{kind.name} cannot share messages in a group ({group!r}). NATS (nats://) and MQTT (mqtt://) can;"
+            " on RabbitMQ replicas share the queue anyway."
         )
     if durable and not can.acks:
         raise UnsupportedError(
-            f"{kind.name} cannot deliver at least once: it has no acknowledgements, so what a crash interrupts is gone."
-            " Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
+            f"{kind.name} cannot deliver at least once here: nothing is acknowledged after the work, so what a crash"
+            " interrupts is gone. Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
         )
     return kind(url, queue=queue, group=group, durable=durable, **options)

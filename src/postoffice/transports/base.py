@@ -49,12 +49,13 @@ class Delivery:
     """One message, as it reached a service.
 
     Attributes:
-        route: the route it came by, or None where only the pattern inside the body tells.
+        route: the pattern of the handler it is for, or None where only the pattern inside the body tells.
+        address: where it was really sent, where the route has wildcards.
         body: the packet, as it came. headers: the transport's own. attempt: 2 when known to be a redelivery.
         correlation_id: the message's own, where the transport has one.
     """
 
-    __slots__ = ("attempt", "body", "correlation_id", "headers", "route")
+    __slots__ = ("address", "attempt", "body", "correlation_id", "headers", "route")
 
     def __init__(
         self,
@@ -63,8 +64,10 @@ class Delivery:
         headers: Mapping[str, Any] | None = None,
         attempt: int = 1,
         correlation_id: str | None = None,
+        address: str | None = None,
     ) -> None:
         self.body = body
+        self.address = address or route
         self.route = route
         self.headers: Mapping[str, Any] = headers or {}
         self.attempt = attempt

@@ -1,0 +1,251 @@
+"""MQTT 3.1.1: a topic per route, replies on `<topic>/reply`.
+
+Guarantee: at most once. Everything travels with QoS 0, as with NestJS: the broker hands a message to whoever is
+subscribed at that moment. QoS 1 (at least once) is not built yet. Nobody is told when no one listens: a request then
+times out. MQTT 3.1.1 has no headers: ours travel in the packet.
+
+A `/` in a pattern separates levels; in a handler's pattern `+` matches one level, and `#` the rest. Of the handlers
+that match a topic the exact one takes the message, else the first with wildcards, in the order of definition, as with
+NestJS. Every replica gets every message; with `group` (MQTT's `$share/<group>/...`) one of them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import secrets
+import socket
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+
+from ..errors import PatternError
+from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
+from .broker import Batcher, BrokerTransport
+from .mqtt_topics import REPLY, check, check_filter, has_wildcards, is_reply, matches
+
+__all__ = ["MqttTransport"]
+
+TOPICS_KEPT = 1024  # topics whose handler is remembered; more are looked up again
+STUCK_TIMEOUT = 30.0  # seconds after which a broker that takes nothing counts as lost
+SHUT_TIMEOUT = 1.0  # seconds for a polite farewell to the broker
+NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class MqttDelivery(Delivery):
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: MqttTransport, route: str, topic: str, body: bytes) -> None:
+        super().__init__(body, route, address=topic)
+        self._transport = transport
+
+    def reply(self, packet: bytes) -> None:
+        self._transport.send(f"{self.address}{REPLY}", packet)
+
+    def room(self) -> Awaitable[None] | None:
+        return self._transport.room()
+
+
+class MqttTransport(BrokerTransport):
+    """`mqtt://[user:password@]host:port`, and `mqtts://` over TLS."""
+
+    name = "MQTT"
+    default_port = 1883
+    capabilities = Capabilities(groups=True)
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._client: aiomqtt.Client | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._deliver: Deliver | None = None
+        self._routes: list[str] = []
+        self._by_topic: dict[str, str | None] = {}
+        self._listening: dict[str, asyncio.Future[None]] = {}  # reply topics, done once confirmed; they stay open
+        self._subscribing: set[asyncio.Task[None]] = set()
+        self._out: Batcher[tuple[str, bytes]] = Batcher(self._publish_all)
+
+    async def _open(self) -> None:
+        host, port = self.address(8883 if self.secure else self.default_port)
+        parts = urlsplit(self.url)
+        client = self._client = aiomqtt.Client(
+            host,
+            port,
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            identifier=f"postoffice_{secrets.token_hex(6)}",
+            clean_session=True,
+            tls_context=self.tls.for_client() if self.secure else None,
+            timeout=CONNECT_TIMEOUT,
+            socket_options=[NO_DELAY],
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._inbox),
+        )
+        await client.__aenter__()  # left by `_shut`
+        client._client.on_socket_register_write = _write_when_possible
+        self._watcher = asyncio.create_task(self._watch(client), name="postoffice MQTT watcher")
+        await self._subscribe([*map(self._filter, self._routes), *self._listening])
+        for standing in self._listening.values():
+            if not standing.done():
+                standing.set_result(None)
+
+    def _inbox(self, maxsize: int) -> _Inbox:
+        return _Inbox(self)
+
+    def _filter(self, route: str) -> str:
+        shared = self.group and not route.startswith("$share/")
+        return f"$share/{self.group}/{route}" if shared else route
+
+    async def _subscribe(self, filters: list[str]) -> None:
+        if filters and self._client is not None:
+            granted = await self._client.subscribe([(one, 0) for one in filters], timeout=math.inf)
+            refused = [one for one, code in zip(filters, granted, strict=True) if getattr(code, "is_failure", False)]
+            if refused:
+                raise PatternError(f"the MQTT broker refuses a subscription to {refused}. May this user read there?")
+
+    async def _watch(self, client: aiomqtt.Client) -> None:
+        """Wait until the connection breaks. No message passes here: the inbox hands them on."""
+        try:
+            async for _ in client.messages:
+                pass
+        except aiomqtt.MqttError as error:
+            if client is self._client:
+                self._lose(_cause(error.__cause__))
+
+    async def _shut(self) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        for task in [*self._subscribing, *filter(None, [self._watcher])]:
+            task.cancel()
+        connection = cast("socket.socket | None", client._client.socket())
+        if connection is None:
+            return  # it has ended already, or never began
+        try:
+            async with asyncio.timeout(SHUT_TIMEOUT):
+                await client.__aexit__(None, None, None)
+        finally:  # where no farewell can be said, aiomqtt leaves it open; its reader sees this end
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    async def _flush(self) -> None:
+        await self._out.drain()
+
+    def received(self, topic: str, body: bytes) -> None:
+        """A message from the broker. The handler is chosen by its topic, whatever the body says."""
+        if self._deliver is None:
+            if self.replies is not None:
+                self.replies.on_reply(body)
+            return
+        route = self._route(topic)
+        if route is None or (topic.endswith(REPLY) and route != topic and is_reply(body)):
+            return  # a reply that passes a handler with wildcards is for its caller only
+        self._deliver(MqttDelivery(self, route, topic, body))
+
+    def _route(self, topic: str) -> str | None:
+        """The pattern of the handler that takes this topic."""
+        try:
+            return self._by_topic[topic]
+        except KeyError:
+            if len(self._by_topic) >= TOPICS_KEPT:
+                self._by_topic.clear()
+            route = self._by_topic[topic] = next((one for one in self._routes if matches(one, topic)), None)
+            return route
+
+    # as a client
+
+    def request(
+        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+    ) -> Awaitable[None] | None:
+        check(route, packet)
+        listening = self._listening.get(route + REPLY)
+        if self._up.is_set() and listening is not None and listening.done():
+            return self._out.put((route, packet))
+        return self._request_when_listening(route, packet)
+
+    async def _request_when_listening(self, route: str, packet: bytes) -> None:
+        """The first request of a route waits until its reply topic stands; the topic stays open from then on."""
+        await self._ready()
+        topic = route + REPLY
+        if topic not in self._listening:
+            self._listening[topic] = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._listen(topic))
+            self._subscribing.add(task)
+            task.add_done_callback(self._subscribing.discard)
+        await asyncio.shield(self._listening[topic])  # others wait for it too
+        self._out.add((route, packet))
+
+    async def _listen(self, topic: str) -> None:
+        """Subscribe to a reply topic. Where the connection breaks meanwhile, `_open` does it again."""
+        standing = self._listening[topic]
+        try:
+            await self._subscribe([topic])
+            standing.set_result(None)
+        except PatternError as error:
+            del self._listening[topic]
+            standing.set_exception(error)
+        except aiomqtt.MqttError as error:
+            self._lose(_cause(error))
+
+    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+        check(route, packet)
+        if self._up.is_set():
+            return self._out.put((route, packet))
+        return self._publish_when_up(route, packet)
+
+    async def _publish_when_up(self, route: str, packet: bytes) -> None:
+        await self._ready()
+        self.send(route, packet)
+
+    # as a service
+
+    async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
+        self._routes = sorted(routes, key=has_wildcards)  # the sort is stable: exact ones first
+        for route in self._routes:
+            check_filter(self._filter(route))
+        self._deliver = deliver
+        await self.connect()
+
+    async def unsubscribe(self) -> None:
+        filters, self._routes = [*map(self._filter, self._routes)], []
+        if filters and self._client is not None and self._up.is_set():
+            with contextlib.suppress(aiomqtt.MqttError):
+                await self._client.unsubscribe(filters)  # what was sent before has come when this returns
+
+    def send(self, topic: str, body: bytes) -> None:
+        """Publish with the next batch; a reply's caller may be gone, so nobody is told."""
+        self._out.add((topic, body))
+
+    async def _publish_all(self, items: list[tuple[str, bytes]]) -> None:
+        """All go to paho's queue, and the last is waited for: it leaves last. aiomqtt waits for each, or by a task."""
+        try:
+            if self._client is None:
+                raise ConnectionError("the connection is closed")
+            for topic, body in items[:-1]:
+                self._client._client.publish(topic, body)
+            await self._client.publish(*items[-1], timeout=STUCK_TIMEOUT)
+        except aiomqtt.MqttError as error:
+            self._lose(_cause(error))
+            raise
+
+
+class _Inbox(asyncio.Queue[aiomqtt.Message]):
+    """Where aiomqtt puts what arrives: handed on at once, which spares the two tasks per message of its iterator."""
+
+    def __init__(self, transport: MqttTransport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def put_nowait(self, message: aiomqtt.Message) -> None:
+        self._transport.received(str(message.topic), bytes(message.payload))
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Why the connection broke, unless it is one of paho's numbers, which say no more than that it did."""
+    return None if isinstance(error, aiomqtt.MqttCodeError) else error
+
+
+def _write_when_possible(paho: Any, _: Any, connection: Any) -> None:
+    """Have paho write. aiomqtt asks for it in the loop's next turn, when the file descriptor may be another's."""
+    asyncio.get_running_loop().add_writer(connection, paho.loop_write)
