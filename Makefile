@@ -30,7 +30,7 @@ fuzz: ## a million hostile inputs (`make test` runs a short form)
 	$(IN_DEV) -m pytest tests/fuzz -v
 
 interop: export PYTHONPATH = tests
-interop: ## our services and clients with real NestJS's, every case on every transport, as a table (the first run fetches NestJS)
+interop: ## our services and clients with real NestJS's, as a table (the first run fetches NestJS)
 	$(IN_DEV) -m interop $(ARGS)
 
 doctor: ## show what would serve each broker on this machine (works before any set-up)

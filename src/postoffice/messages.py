@@ -29,6 +29,7 @@ __all__ = ["Packet", "Reply", "encode", "read_packet", "read_reply", "write_pack
 NO_HANDLER = "There is no matching message handler defined in the remote service."
 INTERNAL_ERROR = {"status": "error", "message": "Internal server error"}
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+TRUE = Raw(b"true")
 FALSY = frozenset([b"", b'""', b"0", b"-0", b"null", b"false"])  # what JavaScript takes for "no error"
 
 
@@ -178,13 +179,13 @@ def read_reply(body: bytes) -> Reply:
         reply: Reply = _read(_replies, body)
         if any(map(bytes, (reply.response, reply.err, reply.is_disposed, reply.id, reply.status))):
             return reply
-        return Reply(response=Raw(body))
+        return Reply(response=Raw(body), is_disposed=TRUE)
     except msgspec.ValidationError:
         try:
             identity = read_packet(body).id
         except msgspec.ValidationError:
             identity = Raw(b"")
-        return Reply(response=Raw(body), id=identity)
+        return Reply(response=Raw(body), is_disposed=TRUE, id=identity)
 
 
 def _foreign(value: Any) -> Any:

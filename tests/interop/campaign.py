@@ -12,9 +12,9 @@ from typing import Any
 from classroom.brokers import BrokerError, start_broker
 
 from . import cases, replicas
-from .node import Node
+from .node import Node, install
 from .peers import NestClient, NestService, OurClient, OurService, Pair, Place
-from .wires import WIRES, Wire
+from .wires import Wire
 
 OURS_OURS, OURS_NEST, NEST_OURS, CONTROL = "ours to ours", "ours to Nest", "Nest to ours", "Nest to Nest"
 REPLICAS = "both as replicas"
@@ -32,20 +32,18 @@ class Result:
     reason: str = ""
 
 
-async def campaign(
-    transports: Iterable[str], node: Node, packages: Path, pairings: Iterable[str] = PAIRINGS
-) -> list[Result]:
-    """Run it. One service at a time, for on some transports two would both answer."""
+async def campaign(wires: Iterable[Wire], node: Node, pairings: Iterable[str] = PAIRINGS) -> list[Result]:
+    """Run it. One service at a time, for on some transports two would both answer. Raises NoNode."""
     results: list[Result] = []
-    for name in transports:
-        wire, began = WIRES[name], time.monotonic()
+    for wire in wires:
+        packages, began = install(wire.nest, node), time.monotonic()
         try:
             async with _broker(wire) as url:
                 results += await _transport(wire, url, node, packages, list(pairings))
         except BrokerError as error:
             reason = str(error).splitlines()[0]
-            results += [Result(name, one, "every case", "does not apply", reason) for one in pairings]
-        print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
+            results += [Result(wire.title, one, "every case", "does not apply", reason) for one in pairings]
+        print(f"{wire.title}: {time.monotonic() - began:.1f} s", flush=True)
     return results
 
 
@@ -73,12 +71,12 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
             for pairing, kind in wanted.items():
                 if pairing in pairings:
                     client = kind(here) if kind is OurClient else kind(here, node, packages, wire.nest_wire)
-                    results += await _pair(Pair(here, client, service), pairing)
+                    results += await _pair(Pair(here, wire, client, service), pairing)
         finally:
             await service.stop()
     if REPLICAS in pairings:
         results += [
-            await _verdict(wire.name, REPLICAS, name, one(wire, place, node, packages))
+            await _verdict(wire.title, REPLICAS, name, one(wire, place, node, packages))
             for name, one in replicas.CASES.items()
         ]
     return results
@@ -87,7 +85,7 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
 async def _pair(pair: Pair, pairing: str) -> list[Result]:
     await pair.client.start()
     try:
-        return [await _verdict(pair.place.transport, pairing, name, cases.run(pair, name)) for name in cases.CASES]
+        return [await _verdict(pair.wire.title, pairing, name, cases.run(pair, name)) for name in cases.CASES]
     finally:
         await pair.client.stop()
 
@@ -116,9 +114,9 @@ def table(results: list[Result]) -> str:
         grouped: dict[tuple[str, str], list[str]] = {}
         for one in results:
             if one.verdict == verdict:
-                grouped.setdefault((one.case, one.reason), []).append(f"{one.transport} {one.pairing}")
+                grouped.setdefault((one.case, one.reason), []).append(f"{one.transport}: {one.pairing}")
         lines += ["", f"{verdict}:{'' if grouped else ' none'}"]
-        lines += [f"  {case}: {reason} ({', '.join(_merged(where))})" for (case, reason), where in grouped.items()]
+        lines += [f"  {case}: {reason} ({'; '.join(_merged(where))})" for (case, reason), where in grouped.items()]
     return "\n".join(lines)
 
 
@@ -126,7 +124,7 @@ def _merged(where: list[str]) -> list[str]:
     """Transports with their pairings; a transport alone where all its pairings of client and service are meant."""
     by_transport: dict[str, list[str]] = {}
     for one in where:
-        transport, _, pairing = one.partition(" ")
+        transport, _, pairing = one.partition(": ")
         by_transport.setdefault(transport, []).append(pairing)
     return [t if len(p) >= len(PAIRINGS) - 1 else f"{t}: {', '.join(p)}" for t, p in by_transport.items()]
 

@@ -20,6 +20,7 @@ from postoffice.messages import NO_HANDLER
 
 from .handlers import ObjectPatterns, Office, Wild
 from .node import HERE, Node
+from .wires import Wire
 
 START_LIMIT = 30.0  # seconds until a NestJS process is ready; Kafka's join of a group takes longest
 SEEN_LIMIT = 10.0  # seconds until an event must have reached its handlers
@@ -208,6 +209,7 @@ class Pair:
     """A client and a service, or several, that meet on one transport."""
 
     place: Place
+    wire: Wire
     client: OurClient | NestClient
     service: OurService | NestService
 

@@ -69,7 +69,7 @@ async def _all(wire: Wire, place: Place, node: Node, packages: Path) -> None:
     async with started(ours, theirs, client):
         await client.calls([Call("noted", n, emit=True) for n in range(20)])
         for service in (ours, theirs):
-            found = await Pair(place, client, service).seen(20)
+            found = await Pair(place, wire, client, service).seen(20)
             same(sorted(data for _, data in found), list(range(20)))
 
 
@@ -95,7 +95,7 @@ async def _by_hand(wire: Wire, place: Place, node: Node, packages: Path) -> None
     service, client = NestService(place, node, packages, MANUAL), OurClient(place)
     async with started(service, client):
         await client.calls([Call("parcel.by-hand", n, emit=True) for n in range(20)])
-        same(await Pair(place, client, service).seen(20), [["by hand", n] for n in range(20)])
+        same(await Pair(place, wire, client, service).seen(20), [["by hand", n] for n in range(20)])
     same(await waiting(place), 0)
 
 
@@ -107,7 +107,7 @@ async def _taken_over(wire: Wire, place: Place, node: Node, packages: Path) -> N
     second = Service(attempts, url=place.url, name=place.queue, delivery="at-least-once")
     async with started(first, client):
         await client.calls([Call("parcel.by-hand", "keep", emit=True)])
-        await Pair(place, client, first).seen(1)
+        await Pair(place, wire, client, first).seen(1)
         first.kill()
         async with second:
             await asyncio.wait_for(attempts.came.wait(), 10)

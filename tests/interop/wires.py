@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -31,6 +31,8 @@ class Wire:
         headers: the name of what carries text beside the data ("" for none).
         shares: replicas share by "queue" or by "group"; "" where each gets all.
         wild: a handler's pattern with a wildcard, and an event that it takes. nest_wire: options of the two sides.
+        one_value_per_stream: an answer without a value comes as null. nest: the lock file of the NestJS.
+        nest_has_headers: NestJS passes on what travels beside the data.
     """
 
     name: str
@@ -44,6 +46,12 @@ class Wire:
     wild: tuple[str, str] = ("", "")
     one_value_per_stream: bool = False
     nest_wire: dict[str, Any] = field(default_factory=dict)
+    nest: str = "nest12"
+    nest_has_headers: bool = True
+
+    @property
+    def title(self) -> str:
+        return self.name if self.nest == "nest12" else f"{self.name}, 11"
 
 
 WIRES = {
@@ -55,3 +63,9 @@ WIRES = {
         Wire("rabbitmq", "rabbitmq", shares="queue"),
     ]
 }
+
+ELEVEN = [  # NestJS before 12 knows no metadata, and drives NATS by another package
+    replace(WIRES["tcp"], nest="nest11", nest_has_headers=False),
+    replace(WIRES["redis"], nest="nest11", nest_has_headers=False),
+    replace(WIRES["nats"], nest="nest11"),
+]
