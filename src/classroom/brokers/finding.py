@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from classroom.brokers import debs
+from classroom.brokers import debs, kafka_jars
 from classroom.brokers.catalogue import Kind
 from classroom.brokers.container_host import Host, find_host
 from classroom.brokers.errors import BrokerError
@@ -37,8 +37,8 @@ class Candidate:
     to_fetch: str = ""  # what has to be fetched first, "" for nothing
     url: str = ""  # external
     host: Host | None = None  # container
-    program: Path | None = None  # process; None: fetch the Debian packages first
-    root: Path | None = None  # process: the tree that the packages were unpacked into
+    program: Path | None = None  # process; None: fetch the Debian packages, or Kafka's jars, first
+    root: Path | None = None  # process: the tree that the packages were unpacked into, or the folder of the jars
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def find(kind: Kind, engine: str = "auto") -> Iterator[Candidate | PassedOver]:
         return
     if engine in ("auto", "container"):
         yield _container(kind)
-    if engine in ("auto", "process"):
+    if engine in ("auto", "process") and kind.jars:
+        yield _java(kind)
+    elif engine in ("auto", "process"):
         yield from _programs(kind)
         yield from _wheel(kind)
         yield from _debian(kind)
@@ -104,12 +106,27 @@ def _debian(kind: Kind) -> Iterator[Candidate | PassedOver]:
         yield Candidate(kind, "process", source, to_fetch=f"{size} of {debs.distribution()} packages")
 
 
+def _java(kind: Kind) -> Candidate | PassedOver:
+    java = kafka_jars.find_java(search_path())
+    if java.program is None:
+        return PassedOver(java.problem)
+    source = f"Apache's own jars, run by Java {java.version}"
+    root = kafka_jars.fetched()
+    to_fetch = "" if root else f"{kafka_jars.SIZE} of jars"
+    return Candidate(
+        kind, "process", source, kafka_jars.VERSION, to_fetch, program=java.program if root else None, root=root
+    )
+
+
 def fetch_packages(candidate: Candidate) -> Candidate:
-    """Get the Debian packages of a candidate that has no program yet, with progress lines; blocks.
+    """Get the Debian packages, or the jars, of a candidate that has no program yet, with progress lines; blocks.
 
     Returns the candidate to start. Raises BrokerError when they cannot be fetched or are too old.
     """
     kind = candidate.kind
+    if kind.jars:
+        java = kafka_jars.find_java(search_path())
+        return replace(candidate, program=java.program, root=kafka_jars.fetch(), to_fetch="")
     root = debs.fetch(kind.debian)
     program = next(iter(sorted(root.glob(kind.unpacked))), None)
     if program is None:
@@ -182,7 +199,10 @@ def command_for(kind: Kind, engine: str = "auto") -> str:
         "conda": "conda install --yes --channel conda-forge {}",
         "dnf": "sudo dnf install {}",
         "pacman": "sudo pacman -S {}",
+        "apt-get": "sudo apt-get install {}",
     }
+    if engine != "container" and kind.jars and kafka_jars.find_java(search_path()).program:
+        return f"classroom fetch {kind.name}   (with a network: {kafka_jars.SIZE} of jars from Maven Central)"
     for manager, command in commands.items():
         if engine != "container" and manager in packages and shutil.which(manager):
             return command.format(packages[manager])

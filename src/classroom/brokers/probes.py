@@ -116,6 +116,26 @@ async def _mosquitto(url: str) -> Answer:
     return Answer("Mosquitto", version)
 
 
+async def _kafka(url: str) -> Answer:
+    """A metadata request, and who coordinates groups: before that, none can be joined. It does not tell its version."""
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
+
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 9092
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()  # it listens: aiokafka logs an error where nobody does
+    admin = AIOKafkaAdminClient(bootstrap_servers=f"{host}:{port}")
+    try:
+        await admin.start()
+        await admin.find_coordinator("readiness")
+    except KafkaError as error:
+        raise NotReady(str(error)) from error
+    finally:
+        await admin.close()
+    return Answer("Kafka", "")
+
+
 def _mqtt_connect(username: str | None, password: str | None) -> bytes:
     flags, payload = 0x02, [_mqtt_text("")]  # a clean session, an id that the broker chooses
     if username is not None:
@@ -150,4 +170,5 @@ _PROBES: dict[str, Callable[[str], Awaitable[Answer]]] = {
     "nats": _nats,
     "rabbitmq": _rabbitmq,
     "mosquitto": _mosquitto,
+    "kafka": _kafka,
 }

@@ -25,7 +25,7 @@ class ProcessEngine:
         self.candidate = candidate
         self.folder: Path | None = None
         self._program = candidate.program
-        self._spare = (Port(), Port()) if candidate.kind.name == "rabbitmq" else ()
+        self._spare = (Port(), Port()) if candidate.kind.name in ("rabbitmq", "kafka") else ()
         self._children: list[Child] = []
 
     async def create(self, port: int) -> None:
