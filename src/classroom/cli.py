@@ -13,11 +13,15 @@ def doctor() -> int:
     return main() or 0
 
 
-def fetch() -> int:
-    """Get the brokers that this machine lacks; says which could not be got and what needs them."""
+def fetch(names: list[str]) -> int:
+    """Get the brokers that this machine lacks, or those that are named (`classroom fetch kafka`)."""
     from classroom.brokers import fetch
 
-    return fetch() or 0
+    try:
+        return fetch(*names) or 0
+    except ValueError as error:  # a name, or a setting, that does not exist
+        print(error, file=sys.stderr)
+        return 2
 
 
 def lab(options: list[str]) -> int:
@@ -34,8 +38,8 @@ def notebooks(options: list[str]) -> int:
     return main(options) or 0
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch}
-PASSING_ON = {"lab": lab, "notebooks": notebooks}
+COMMANDS = {"doctor": doctor}
+PASSING_ON = {"fetch": fetch, "lab": lab, "notebooks": notebooks}
 
 
 def main(argv: list[str] | None = None) -> int:
