@@ -48,6 +48,7 @@ class Client:
         queue: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         delivery: DeliveryMode = "at-most-once",
+        exchange: str | None = None,
         tls: Tls | None = None,
     ) -> Client:
         """Connect to a service (TCP), or to a broker.
@@ -55,6 +56,7 @@ class Client:
         Args:
             url: `tcp://host:port`, `redis://…`, `nats://…` or `amqp://user:password@host:port/vhost`.
             queue: RabbitMQ only, and required there: the queue of the service, which is its name.
+            exchange: RabbitMQ only, instead of a queue: the topic exchange of the services.
             timeout: seconds that `send` waits for an answer, where the call does not say.
             delivery: "at-least-once" makes `emit` wait until the broker has stored the event.
             tls: for a URL with TLS (`tls://`, `rediss://`, `nats+tls://`, `amqps://`): whom to trust, who we are.
@@ -62,7 +64,7 @@ class Client:
         Raises:
             ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.
         """
-        transport = create(url, queue=queue, durable=delivery == "at-least-once", tls=tls)
+        transport = create(url, queue=queue, exchange=exchange, durable=delivery == "at-least-once", tls=tls)
         client = cls(transport, _seconds(timeout))
         transport.replies = client
         await transport.connect()

@@ -129,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--name", help="the service's name, and its queue on RabbitMQ; default: the module's name")
     run.add_argument("--group", help="replicas with one group share the messages (NATS)")
+    run.add_argument("--exchange", help="take messages of this topic exchange (RabbitMQ)")
+    run.add_argument("--wildcards", action="store_true", help="patterns may have wildcards (Redis)")
     run.add_argument("--delivery", default="at-most-once", choices=["at-most-once", "at-least-once"])
     run.add_argument("--grace", type=float, default=10.0, help="seconds that handlers may take when it stops")
     run.add_argument("--http", metavar="HOST:PORT", help="also serve the module's ASGI application `app` there")
@@ -158,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
             group=options.group,
             delivery=options.delivery,
             grace=options.grace,
+            exchange=options.exchange,
+            wildcards=options.wildcards,
             tls=tls,
         )
         asyncio.run(serve(service, getattr(module, "app", None), options.http, options.ready_fd))

@@ -54,6 +54,9 @@ class Service:
             done twice). It governs events; a request is settled when it arrives, its caller watches over it.
         grace: seconds that handlers under way may take when the service stops.
         prefetch: at least once only: how many messages the broker hands out before the first is acknowledged.
+        exchange: RabbitMQ only: a topic exchange. Its messages reach every service with a pattern that matches,
+            and patterns may have wildcards: `*` is one word between dots, `#` at the end is all the rest.
+        wildcards: Redis only: patterns may have them (`*` any text, `?` one character, `[ab]` one of these).
         tls: for a URL with TLS: our certificate, and whom to trust.
 
     Raises:
@@ -70,6 +73,8 @@ class Service:
         delivery: DeliveryMode = "at-most-once",
         grace: float = 10.0,
         prefetch: int = 16,
+        exchange: str | None = None,
+        wildcards: bool = False,
         tls: Tls | None = None,
     ) -> None:
         if delivery not in ("at-most-once", "at-least-once"):
@@ -78,8 +83,16 @@ class Service:
         self.name = name or "service"
         self.grace = grace
         self._at_least_once = delivery == "at-least-once"
-        queue = self._queue(url, name)
-        self._transport = create(url, queue=queue, group=group, durable=self._at_least_once, prefetch=prefetch, tls=tls)
+        self._transport = create(
+            url,
+            queue=self._queue(url, name),
+            exchange=exchange,
+            group=group,
+            wildcards=wildcards,
+            durable=self._at_least_once,
+            prefetch=prefetch,
+            tls=tls,
+        )
         self._messages = {one.route: one for one in self.handlers if one.kind == "message"}
         self._events: dict[str, list[Handler]] = defaultdict(list)
         for one in self.handlers:

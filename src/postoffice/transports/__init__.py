@@ -24,6 +24,9 @@ TRANSPORTS = {  # URL scheme -> module and class
     "amqps": ("rabbitmq", "RabbitTransport"),
     "mqtts": ("mqtt", "MqttTransport"),
 }
+WILDCARDS = (
+    "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
+)
 
 
 def kind_of(url: str) -> type[Transport]:
@@ -42,7 +45,14 @@ def kind_of(url: str) -> type[Transport]:
 
 
 def create(
-    url: str, *, queue: str | None = None, group: str | None = None, durable: bool = False, **options: Any
+    url: str,
+    *,
+    queue: str | None = None,
+    exchange: str | None = None,
+    group: str | None = None,
+    wildcards: bool = False,
+    durable: bool = False,
+    **options: Any,
 ) -> Transport:
     """A transport for this URL, not yet connected.
 
@@ -52,8 +62,12 @@ def create(
     """
     kind = kind_of(url)
     can = kind.capabilities
-    if can.queues and not queue:
+    if can.queues and not (queue or exchange):
         raise UsageError(f"{kind.name} sends messages to a queue, so say which: queue='the name of the service'.")
+    if exchange and not can.exchanges:
+        raise UnsupportedError(f"{kind.name} has no exchanges ({exchange!r}). RabbitMQ (amqp://) has.")
+    if wildcards and not can.wildcards:
+        raise UnsupportedError(f"{kind.name} has no wildcards to switch on. {WILDCARDS}")
     if queue and not can.queues:
         raise UsageError(
             f"{kind.name} has no queues: messages find their handler by pattern. Leave out queue={queue!r}."
@@ -68,4 +82,4 @@ def create(
             f"{kind.name} cannot deliver at least once here: nothing is acknowledged after the work, so what a crash"
             " interrupts is gone. Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
         )
-    return kind(url, queue=queue, group=group, durable=durable, **options)
+    return kind(url, queue=queue, exchange=exchange, group=group, wildcards=wildcards, durable=durable, **options)

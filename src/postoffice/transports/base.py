@@ -37,12 +37,16 @@ class Capabilities:
         headers: it carries headers beside the body. Without, they travel in the packet's "metadata".
         groups: replicas can share the messages of a pattern (a NATS queue group).
         queues: messages go to a named queue, so a client must say which.
+        exchanges: they can go to a topic exchange instead, which hands them to every queue whose pattern matches.
+        wildcards: a handler's pattern may have them when `wildcards=True` asks for it.
     """
 
     acks: bool = False
     headers: bool = False
     groups: bool = False
     queues: bool = False
+    exchanges: bool = False
+    wildcards: bool = False
 
 
 class Delivery:
@@ -117,7 +121,9 @@ class Transport(abc.ABC):
         url: where to. queue: a named queue (only where `capabilities.queues`). group: replicas that share the
             messages of a pattern (only where `capabilities.groups`). durable: whether events are to survive a
             crash of the service or of the broker (only where `capabilities.acks`). prefetch: how many
-            messages may be unacknowledged at once. tls: whom to trust and who we are, for a scheme with TLS.
+            messages may be unacknowledged at once. exchange: a topic exchange (only where `capabilities.exchanges`).
+            wildcards: handlers' patterns may have them (only where `capabilities.wildcards`).
+            tls: whom to trust and who we are, for a scheme with TLS.
     """
 
     name: ClassVar[str]
@@ -131,6 +137,8 @@ class Transport(abc.ABC):
         group: str | None = None,
         durable: bool = False,
         prefetch: int = 16,
+        exchange: str | None = None,
+        wildcards: bool = False,
         tls: Tls | None = None,
     ) -> None:
         self.url = url
@@ -138,6 +146,8 @@ class Transport(abc.ABC):
         self.group = group
         self.durable = durable
         self.prefetch = prefetch
+        self.exchange = exchange
+        self.wildcards = wildcards
         self.secure = urlsplit(url).scheme in SECURE
         if tls is not None and not self.secure:
             raise UsageError(f"tls= is given, and the scheme of {self.public_url} is without TLS. Use one of {SECURE}.")

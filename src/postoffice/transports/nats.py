@@ -31,7 +31,7 @@ class NatsDelivery(Delivery):
     __slots__ = ("_reply_to", "_transport")
 
     def __init__(self, transport: NatsTransport, route: str, message: Msg) -> None:
-        super().__init__(message.data, route, message.headers)
+        super().__init__(message.data, route, message.headers, address=message.subject)
         self._transport = transport
         self._reply_to = message.reply
 

@@ -29,16 +29,16 @@ REPLY = b".reply"
 class RedisDelivery(Delivery):
     __slots__ = ("_transport",)
 
-    def __init__(self, transport: RedisTransport, channel: bytes, body: bytes) -> None:
-        super().__init__(body, channel.decode("utf-8", "replace"))
+    def __init__(self, transport: RedisTransport, route: bytes, channel: bytes, body: bytes) -> None:
+        super().__init__(body, _text(route), address=_text(channel))
         self._transport = transport
 
     def room(self) -> Awaitable[None] | None:
         return self._transport.room()
 
     def reply(self, packet: bytes) -> None:
-        assert self.route is not None
-        self._transport.send(self.route.encode() + REPLY, packet)
+        assert self.address is not None
+        self._transport.send(self.address.encode() + REPLY, packet)
 
 
 class RedisTransport(BrokerTransport):
@@ -46,7 +46,7 @@ class RedisTransport(BrokerTransport):
 
     name = "Redis"
     default_port = 6379
-    capabilities = Capabilities()
+    capabilities = Capabilities(wildcards=True)
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -64,12 +64,12 @@ class RedisTransport(BrokerTransport):
         self._listener, self._publisher = self._connection(), self._connection()
         await self._publisher.connect()
         await self._listener.connect()
-        self._listening.clear()
-        if self._channels:
-            await self._listener.send_command("SUBSCRIBE", *self._channels)
-            for _ in self._channels:
-                self._listening[(await self._listener.read_response(timeout=math.inf))[1]] = _set_event()
         self._reader = asyncio.create_task(self._read(self._listener), name="postoffice Redis reader")
+        self._listening = {channel: asyncio.Event() for channel in self._channels}
+        if self._channels:
+            await self._listener.send_command("PSUBSCRIBE" if self.wildcards else "SUBSCRIBE", *self._channels)
+        for listening in list(self._listening.values()):
+            await listening.wait()
 
     def _connection(self) -> Any:
         connection = self._pool.make_connection()
@@ -92,17 +92,20 @@ class RedisTransport(BrokerTransport):
         """Hand on what is published, and note which subscriptions stand."""
         try:
             while True:
-                kind, channel, body = await listener.read_response(timeout=math.inf)
-                if kind == b"message":
-                    self._received(channel, body)
-                elif kind == b"subscribe":
-                    self._listening.setdefault(channel, asyncio.Event()).set()
+                match await listener.read_response(timeout=math.inf):
+                    case [b"message", channel, body]:
+                        self._received(channel, channel, body)
+                    case [b"pmessage", pattern, channel, body]:
+                        if not channel.endswith(REPLY):  # a wide pattern also matches reply channels
+                            self._received(pattern, channel, body)
+                    case [b"subscribe" | b"psubscribe", channel, _]:
+                        self._listening.setdefault(channel, asyncio.Event()).set()
         except Exception as error:
             self._lose(error)
 
-    def _received(self, channel: bytes, body: bytes) -> None:
+    def _received(self, route: bytes, channel: bytes, body: bytes) -> None:
         if self._deliver is not None:
-            self._deliver(RedisDelivery(self, channel, body))
+            self._deliver(RedisDelivery(self, route, channel, body))
         elif self.replies is not None:
             self.replies.on_reply(body)
 
@@ -147,7 +150,7 @@ class RedisTransport(BrokerTransport):
     async def unsubscribe(self) -> None:
         self._channels.clear()
         if self._up.is_set():
-            await self._listener.send_command("UNSUBSCRIBE")
+            await self._listener.send_command("PUNSUBSCRIBE" if self.wildcards else "UNSUBSCRIBE")
 
     def send(self, channel: bytes, body: bytes) -> None:
         """Publish with the next batch; a reply's caller may be gone, so nobody is told."""
@@ -169,7 +172,5 @@ class RedisTransport(BrokerTransport):
             raise
 
 
-def _set_event() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
