@@ -50,6 +50,7 @@ class Office {
   answered() { return 'dropped by ours'; }
   async failing(data) { seen.push(['failing', data]); throw new Error('an event that fails'); }
   wild(data, context) { seen.push(['wild', data]); }
+  async weighing(data) { seen.push(['began', data.n]); await pause(data.ms); seen.push(['done', data.n]); }
   byHand(data, context) {
     seen.push(['by hand', data]);
     if (data !== 'keep') context.getChannelRef().ack(context.getMessage());
@@ -84,6 +85,7 @@ const PATTERNS = [
   [EventPattern, 'parcel.answered', 'answered'],
   [EventPattern, 'parcel.failing', 'failing'],
   ...(settings.wild ? [[EventPattern, settings.wild, 'wild']] : []),
+  [EventPattern, 'parcel.weighing', 'weighing'],
   [EventPattern, 'parcel.by-hand', 'byHand'],
 ].filter(([, pattern]) => !settings.textOnly || typeof pattern === 'string');
 
