@@ -8,7 +8,7 @@
         client = await Client.connect("tcp://127.0.0.1:3000")
         assert await client.send({"cmd": "sum"}, [1, 2]) == 3
 
-Read it in this order: messages, patterns, handlers, service, client, then transports/base and one transport.
+Read it in this order: messages, patterns, handlers, dispatch, service, client, then transports/base and one transport.
 """
 
 from .client import Client

@@ -128,8 +128,8 @@ def dispatch() -> Iterator[Any]:
         runner.run(service.start())
 
         async def one(delivery: Recorded) -> None:
-            service._deliver(delivery)
-            await service._quiet()
+            service._dispatch.deliver(delivery)
+            await service._dispatch.quiet()
 
         yield lambda delivery: runner.run(one(delivery))
         runner.run(service.stop())

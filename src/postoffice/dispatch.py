@@ -1,0 +1,246 @@
+"""The one dispatch, the same for every transport.
+
+A message is read, its handler found and its data checked; the handler runs; then comes the reply, the ack or the
+rejection. Nothing of this is decided anywhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+
+from . import messages
+from .context import Context
+from .errors import PayloadError, RpcError
+from .handlers import Handler
+from .messages import INTERNAL_ERROR, Packet
+from .patterns import route_of_json
+from .transports.base import Delivery, start
+
+__all__ = ["Dispatch"]
+
+log = logging.getLogger("postoffice")
+
+MAX_RUNNING = 4096  # with more handlers than this under way, the service stops reading where it can
+ROUTE_BYTES = 256  # a longer pattern is not remembered
+ROUTES_KEPT = 1024  # pattern texts whose route is remembered; more are worked out again
+STOPPING = {"status": "error", "message": "the service is stopping; the handler did not run. Send it again later"}
+CANCELLED = {
+    "status": "error",
+    "message": "the handler was cancelled before it had finished, as in a service that stops",
+}
+CANCEL_LIMIT = 1.0  # seconds that cancelled handlers may take to clean up
+
+
+class Dispatch:
+    """Takes messages from a transport and runs their handlers.
+
+    Args:
+        handlers: checked, as `collect` gives them. name: the service's, for the log. transport: its name, for contexts.
+        crowded: called with True when so many handlers are under way that no more should come, with False later.
+    """
+
+    def __init__(self, handlers: Iterable[Handler], name: str, transport: str, crowded: Callable[[bool], None]) -> None:
+        self.name = name
+        self.draining = False  # a service that stops refuses requests
+        self._transport = transport
+        self._crowded = crowded
+        self._messages: dict[str, Handler] = {}
+        self._events: dict[str, list[Handler]] = defaultdict(list)
+        for one in handlers:
+            if one.kind == "message":
+                self._messages[one.route] = one
+            else:
+                self._events[one.route].append(one)
+        self._routes: dict[bytes, str | None] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._paused = False
+
+    @property
+    def routes(self) -> list[str]:
+        """What it handles, each once."""
+        return [*{**self._messages, **self._events}]
+
+    async def quiet(self) -> None:
+        """Wait until no handler is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def cancel(self) -> None:
+        """Cancel the handlers under way; their callers are told."""
+        log.warning("%s: %d handlers did not finish in time and are cancelled", self.name, len(self._running))
+        for task in self._running:
+            task.cancel()
+        await asyncio.wait(self._running, timeout=CANCEL_LIMIT)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Read a message and start its work. Called by the transport for each message; never raises, never waits."""
+        try:
+            packet = messages.read_packet(delivery.body)
+        except msgspec.ValidationError:
+            packet = Packet()  # JSON, but no object
+        except msgspec.DecodeError as error:
+            if delivery.route is None:  # without a packet there is no pattern
+                log.error("%s: a message that is no JSON: %s", self.name, error)
+                delivery.malformed(f"a packet that is no JSON: {error}")
+                self._begin(delivery.reject())
+                return
+            packet = Packet()
+        if delivery.route is not None and not (bytes(packet.pattern) or bytes(packet.data)):
+            packet = Packet(data=_foreign(delivery.body))  # not from a client of ours: all of it is data
+        route = delivery.route if delivery.route is not None else self._route(bytes(packet.pattern))
+        if bytes(packet.id):
+            self._begin(self._refuse(packet, delivery) if self.draining else self._request(route, packet, delivery))
+        else:
+            self._begin(self._event(route, packet, delivery))
+
+    def _route(self, pattern: bytes) -> str | None:
+        """The route of a pattern's text, remembered."""
+        try:
+            return self._routes[pattern]
+        except KeyError:
+            route = route_of_json(pattern) if pattern else None
+            if len(pattern) <= ROUTE_BYTES:
+                if len(self._routes) >= ROUTES_KEPT:
+                    self._routes.clear()
+                self._routes[pattern] = route
+            return route
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = start(work, asyncio.get_running_loop())
+        if not task.done():
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+            if len(self._running) >= MAX_RUNNING and not self._paused:
+                self._paused = True
+                self._crowded(True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if self._paused and len(self._running) < MAX_RUNNING // 2:
+            self._paused = False
+            self._crowded(False)
+
+    async def _request(self, route: str | None, packet: Packet, delivery: Delivery) -> None:
+        """Run the handler and answer. Whatever happens, the caller gets a last packet."""
+        await delivery.ack()
+        request_id = bytes(packet.id)
+        echo = request_id if delivery.reply_has_id else b""
+        handler = self._messages.get(route or "")
+        if route is None or (handler is None and route not in self._events):
+            log.warning("%s: nobody handles the message pattern %s", self.name, _shown(packet))
+            delivery.reply(messages.no_handler_reply(request_id))
+            return
+        try:
+            if handler is None:  # a request for an event: it is answered with an end, as NestJS does
+                await asyncio.gather(*(self._run(one, packet, delivery) for one in self._events[route]))
+                fields = messages.END_FIELDS
+            elif handler.is_stream:
+                async for value in await self._call(handler, packet, delivery):
+                    delivery.reply(messages.write_reply(messages.value_fields(value), echo))
+                    if (room := delivery.room()) is not None:
+                        await room
+                fields = messages.END_FIELDS
+            else:
+                fields = messages.last_fields(await self._call(handler, packet, delivery))
+            delivery.reply(messages.write_reply(fields, echo))
+        except BaseException as error:
+            delivery.reply(messages.write_reply(self._error(error, route), echo))
+            if not isinstance(error, Exception):
+                raise
+
+    async def _refuse(self, packet: Packet, delivery: Delivery) -> None:
+        """A request that comes while the service stops: its caller is told at once that nothing was done."""
+        await delivery.ack()
+        echo = bytes(packet.id) if delivery.reply_has_id else b""
+        delivery.reply(messages.write_reply(messages.error_fields(STOPPING), echo))
+
+    def _error(self, error: BaseException, route: str) -> bytes:
+        """What a caller is told: what an RpcError says, and of any other error nothing, for it may be a secret."""
+        if isinstance(error, asyncio.CancelledError):
+            return messages.error_fields(CANCELLED)
+        if isinstance(error, RpcError):
+            try:
+                return messages.error_fields(error.error)
+            except PayloadError as unwritable:
+                error = unwritable
+        log.error("%s: the handler of %s failed", self.name, route, exc_info=error)
+        return messages.error_fields(INTERNAL_ERROR)
+
+    async def _event(self, route: str | None, packet: Packet, delivery: Delivery) -> None:
+        """Run every handler of the event, then settle: acknowledged when all finished, rejected when one failed."""
+        handlers = self._events.get(route or "") or [*filter(None, [self._messages.get(route or "")])]
+        if route is None or not handlers:
+            log.error("%s: nobody handles the event %s; it is dropped", self.name, _shown(packet))
+            await delivery.reject()
+            return
+        work = (self._finish(one, packet, delivery) for one in handlers)
+        results = [await one for one in work] if len(handlers) == 1 else await asyncio.gather(*work)
+        await (delivery.ack() if all(results) else delivery.reject())
+
+    async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> bool:
+        """Run one handler of an event to its end; an error is logged, for nobody waits for it."""
+        try:
+            await self._run(handler, packet, delivery)
+            return True
+        except RpcError as error:
+            log.error("%s: the event %s was refused by %r: %s", self.name, handler.route, handler, error)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # by the service, as it stops: not finished, so not settled
+            log.exception("%s: the handler of the event %s failed", self.name, handler.route)
+        return False
+
+    async def _run(self, handler: Handler, packet: Packet, delivery: Delivery) -> None:
+        """Run a handler to its end where nobody wants its values."""
+        result = await self._call(handler, packet, delivery)
+        if handler.is_stream:
+            async for _ in result:
+                pass
+
+    async def _call(self, handler: Handler, packet: Packet, delivery: Delivery) -> Any:
+        """The handler's result, or for a stream its generator."""
+        if not handler.parameters:
+            call = handler.function()
+        elif not handler.wants_context:
+            call = handler.function(handler.decode(packet.data))
+        else:
+            call = handler.function(handler.decode(packet.data), self._context(handler, packet, delivery))
+        return call if handler.is_stream else await call
+
+    def _context(self, handler: Handler, packet: Packet, delivery: Delivery) -> Context:
+        headers = delivery.headers or _metadata(packet)
+        identity = delivery.correlation_id or (str(messages.decode(packet.id)) if bytes(packet.id) else None)
+        return Context(
+            pattern=delivery.address or handler.route,
+            headers=headers,
+            correlation_id=identity,
+            attempt=delivery.attempt,
+            transport=self._transport,
+            raw=delivery.body,
+        )
+
+
+def _metadata(packet: Packet) -> dict[str, Any]:
+    found = messages.decode(packet.metadata)
+    return found if isinstance(found, dict) else {}
+
+
+def _foreign(body: bytes) -> msgspec.Raw:
+    """A body that is no packet, as data: its JSON value, or its text."""
+    try:
+        messages.decode(body)
+        return msgspec.Raw(body or b'""')
+    except msgspec.DecodeError:
+        return msgspec.Raw(messages.encode(body.decode("utf-8", "replace")))
+
+
+def _shown(packet: Packet) -> str:
+    text = bytes(packet.pattern).decode("utf-8", "replace") or "(no pattern)"
+    return text if len(text) <= 100 else text[:97] + "..."
