@@ -35,21 +35,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="classroom doctor", description="What would serve each broker here.")
     parser.add_argument("--time", action="store_true", help="start each broker by each engine, and time it")
     options = parser.parse_args([] if argv is None else argv)
-    print(f"Python {platform.python_version()} on {platform.platform(terse=True)}")
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
         engine = chosen_engine(None)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     rows: list[Row] = []
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}  # a remark, and the brokers that it is about
     for kind in KINDS.values():
         lines, reasons = _examined(kind, engine)
         rows += lines
-        notes += [f"{kind.title}: {reason}" for reason in reasons]
+        for reason in reasons:
+            notes.setdefault(reason, []).append(kind.title)
     _print_table(("broker", "would be served by", "version", "to be fetched first"), rows)
-    for note in notes:
-        print(note)
+    for reason, titles in notes.items():
+        print(f"{', '.join(titles)}: {reason}")
     if options.time:
         asyncio.run(_timed())
     return int(any(row[1] == "nothing" for row in rows))

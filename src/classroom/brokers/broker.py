@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import weakref
 from types import TracebackType
@@ -246,7 +247,7 @@ async def _started(candidate: Candidate, name: str) -> Broker:
     if candidate.engine == "external":
         return await _ready(Broker(name, candidate.kind, candidate.source, None, candidate.url, None))
     if candidate.engine == "process" and candidate.program is None:
-        candidate = await asyncio.to_thread(fetch_packages, candidate)
+        candidate = await _fetched(candidate)
     for left in reversed(range(FIRST_PORTS)):
         try:
             return await _on_a_port(candidate, name)
@@ -254,6 +255,14 @@ async def _started(candidate: Candidate, name: str) -> Broker:
             if not left:
                 raise
     raise AssertionError("the last round returned or raised")
+
+
+async def _fetched(candidate: Candidate) -> Candidate:
+    cancelled = threading.Event()
+    try:
+        return await asyncio.to_thread(fetch_packages, candidate, cancelled)
+    finally:
+        cancelled.set()  # an interrupted cell ends the download
 
 
 async def _on_a_port(candidate: Candidate, name: str) -> Broker:

@@ -39,11 +39,32 @@ class ContainerEngine:
     def _create(self, port: int) -> None:
         with _explained():
             container = self._prepared(port)
-            _fetch(container)  # outside the lock: a removal need not wait for the network
+            self._fetch(container)  # outside the lock: a removal need not wait for the network
             with self._lock:
                 if not self._removed:
                     self._container = container
                     container.start()
+
+    def _fetch(self, container: Any) -> None:
+        """Get the image, unless it is here."""
+        import docker.errors
+        from docker.utils import parse_repository_tag
+
+        client = container.get_docker_client().client
+        try:
+            client.images.get(container.image)
+            return
+        except docker.errors.ImageNotFound:
+            print(f"fetching image {container.image} (once; it may take a minute)", flush=True)
+        repository, tag = parse_repository_tag(container.image)
+        try:
+            for line in client.api.pull(repository, tag or "latest", stream=True, decode=True):
+                if "error" in line:
+                    raise BrokerError(f"the image {container.image} cannot be fetched: {line['error']}")
+                if self._removed:  # an interrupted cell ends the download
+                    return
+        except (docker.errors.APIError, OSError) as error:
+            raise BrokerError(f"the image {container.image} cannot be fetched: {_short(error)}") from error
 
     def _prepared(self, port: int) -> Any:
         """The container as it will be, not created yet."""
@@ -128,23 +149,9 @@ class ContainerEngine:
 
 def pull(candidate: Candidate) -> None:
     """Get the image of a candidate, if it is not here; says so before it blocks. Raises BrokerError."""
+    engine = ContainerEngine(candidate)
     with _explained():
-        _fetch(ContainerEngine(candidate)._prepared(0))
-
-
-def _fetch(container: Any) -> None:
-    import docker.errors
-
-    client = container.get_docker_client().client
-    try:
-        client.images.get(container.image)
-        return
-    except docker.errors.ImageNotFound:
-        print(f"fetching image {container.image} (once; it may take a minute)", flush=True)
-    try:
-        client.images.pull(container.image)
-    except (docker.errors.APIError, OSError) as error:
-        raise BrokerError(f"the image {container.image} cannot be fetched: {_short(error)}") from error
+        engine._fetch(engine._prepared(0))
 
 
 @contextlib.contextmanager

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from classroom.brokers.errors import BrokerError
@@ -24,7 +26,8 @@ from classroom.brokers.errors import BrokerError
 TOOLS = ("apt-get", "dpkg", "setpriv")
 LOCK_LIMIT = 900.0  # seconds to wait for another process that fetches
 COMMAND_LIMIT = 600.0  # seconds for one command, on a slow network
-ROOM = 4  # bytes needed for each byte downloaded: the package, what it unpacks to, and apt's lists
+ROOM = 300_000_000  # bytes needed for a while: apt's lists, packages, what they unpack to (apt hangs on a full disk)
+INSTALL = ("install", "--yes", "--no-install-recommends", "--reinstall", "--print-uris")  # prints, installs nothing
 
 
 def distribution() -> str:
@@ -48,44 +51,45 @@ def unpacked(package: str) -> Path | None:
     return None
 
 
-def fetch(package: str) -> Path:
+def fetch(package: str, cancelled: threading.Event | None = None) -> Path:
     """Fetch and unpack a package with what it needs; at once when that was done before. Blocks, prints progress.
 
-    Raises BrokerError when there is no network, no room, or no place to write.
+    Setting `cancelled` ends it soon. Raises BrokerError then, and when there is no network, no room, or no place to
+    write; nothing half-done is left.
     """
     folder = _cache() / package
+    cancelled = cancelled or threading.Event()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone(folder.parent, package):
+        with alone(folder.parent, package, cancelled):
             if not folder.is_dir():
-                _fetch_into(folder, package)
+                _fetch_into(folder, package, functools.partial(_run, cancelled=cancelled))
     except OSError as error:
         raise BrokerError(explained(error, folder.parent)) from error
     return folder
 
 
-def _fetch_into(folder: Path, package: str) -> None:
+def _fetch_into(folder: Path, package: str, run: Callable[[list[str], Path], str]) -> None:
     for left in folder.parent.glob("partial-*"):  # of a process that was killed; we hold the lock
         shutil.rmtree(left, ignore_errors=True)
+    check_room(folder.parent, ROOM)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=folder.parent, ignore_cleanup_errors=True) as work:
         downloads, tree = Path(work, "archives"), Path(work, "tree")
         apt = _apt(Path(work))
         _say(f"{package}: reading {distribution()}'s package lists")
-        _run([*apt, "update"], Path(work))
-        names, size = _needed(apt, package, Path(work))
-        check_room(folder.parent, size * ROOM)
+        run([*apt, "update"], Path(work))
+        names, size = _needed(run([*apt, *INSTALL, package], Path(work)), package)
         _say(f"{package}: fetching {len(names)} packages, {size / 1e6:.1f} MB")
-        _run([*apt, "download", *names], downloads)
+        run([*apt, "download", *names], downloads)
         _say(f"{package}: unpacking into {folder}")
         for archive in sorted(downloads.glob("*.deb")):
-            _run(["dpkg", "-x", str(archive), str(tree)], Path(work))
+            run(["dpkg", "-x", str(archive), str(tree)], Path(work))
         tree.rename(folder)
 
 
-def _needed(apt: list[str], package: str, work: Path) -> tuple[list[str], int]:
-    """The packages to download as NAME=VERSION (itself and what this machine lacks), and their bytes together."""
-    command = [*apt, "install", "--yes", "--no-install-recommends", "--reinstall", "--print-uris", package]
-    lines = [line.split() for line in _run(command, work).splitlines() if line.startswith("'")]
+def _needed(output: str, package: str) -> tuple[list[str], int]:
+    """The packages to download (itself and what this machine lacks), and their bytes together."""
+    lines = [line.split() for line in output.splitlines() if line.startswith("'")]
     if not lines:
         raise BrokerError(f"{distribution()} has no package {package}: its lists name no file to download")
     return [line[1].partition("_")[0] for line in lines], sum(int(line[2]) for line in lines)
@@ -105,23 +109,34 @@ def _apt(work: Path) -> list[str]:
     return ["apt-get", "--quiet", *(f"-o{name}={value}" for name, value in options.items())]
 
 
-def _run(argv: list[str], folder: Path) -> str:
+def _run(argv: list[str], folder: Path, cancelled: threading.Event) -> str:
     """The output of a command, which ends with this process. Raises BrokerError with its last lines."""
     guarded = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": str(folder)}
-    try:
-        done = subprocess.run(
-            guarded, cwd=folder, env=environment, capture_output=True, text=True, timeout=COMMAND_LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BrokerError(f"`{argv[0]}` took longer than {COMMAND_LIMIT:g} s: is the network slow?") from None
-    if done.returncode:
-        if "No space left" in done.stderr:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
-        verb = next((word for word in argv[1:] if not word.startswith("-")), "-x")
-        raise BrokerError(f"`{argv[0]} {verb}` failed (exit code {done.returncode}):\n{last}")
-    return done.stdout
+    deadline = time.monotonic() + COMMAND_LIMIT
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(guarded, cwd=folder, env=environment, stdout=output, stderr=output) as process,
+    ):
+        while process.poll() is None:
+            if cancelled.wait(0.02) or time.monotonic() > deadline:
+                process.kill()
+        output.seek(0)
+        text = output.read()
+    if cancelled.is_set():
+        raise BrokerError("cancelled")
+    if process.returncode:
+        raise _failure(argv, process.returncode, text)
+    return text
+
+
+def _failure(argv: list[str], code: int, text: str) -> Exception:
+    if "No space left" in text:
+        return OSError(errno.ENOSPC, "it filled up while packages were fetched")
+    last = "\n".join(text.strip().splitlines()[-6:])
+    verb = next((word for word in argv[1:] if not word.startswith("-")), "-x")
+    why = f"was ended after {COMMAND_LIMIT:g} s (is the network slow?)" if code < 0 else f"failed (exit code {code})"
+    return BrokerError(f"`{argv[0]} {verb}` {why}:\n{last}")
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -140,11 +155,11 @@ def explained(error: OSError, folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, package: str) -> Iterator[None]:
+def alone(folder: Path, package: str, cancelled: threading.Event | None = None) -> Iterator[None]:
     """Hold the lock of the cache; waits for another process that fetches, at most LOCK_LIMIT seconds."""
     import fcntl  # not on Windows, where nothing here is used
 
-    deadline = time.monotonic() + LOCK_LIMIT
+    deadline, cancelled = time.monotonic() + LOCK_LIMIT, cancelled or threading.Event()
     with open(folder / ".lock", "a") as lock:  # released by the system when this process ends, however it ends
         told = False
         while True:
@@ -152,12 +167,11 @@ def alone(folder: Path, package: str) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BrokerError(f"another process has been fetching into {folder} for {LOCK_LIMIT:g} s") from None
-            if not told:
-                _say(f"{package}: waiting for another process that fetches into {folder}")
-                told = True
-            time.sleep(0.1)
+                if not told:
+                    _say(f"{package}: waiting for another process that fetches into {folder}")
+                    told = True
+            if cancelled.wait(0.1) or time.monotonic() > deadline:
+                raise BrokerError(f"another process is still fetching into {folder}: try again later")
         yield
 
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def _java(kind: Kind) -> Candidate | PassedOver:
     )
 
 
-def fetch_packages(candidate: Candidate) -> Candidate:
+def fetch_packages(candidate: Candidate, cancelled: threading.Event | None = None) -> Candidate:
     """Get the Debian packages, or the jars, of a candidate that has no program yet, with progress lines; blocks.
 
     Returns the candidate to start. Raises BrokerError when they cannot be fetched or are too old.
@@ -127,7 +128,7 @@ def fetch_packages(candidate: Candidate) -> Candidate:
     if kind.jars:
         java = kafka_jars.find_java(search_path())
         return replace(candidate, program=java.program, root=kafka_jars.fetch(), to_fetch="")
-    root = debs.fetch(kind.debian)
+    root = debs.fetch(kind.debian, cancelled)
     program = next(iter(sorted(root.glob(kind.unpacked))), None)
     if program is None:
         raise BrokerError(f"the package {kind.debian} in {root} has no {kind.unpacked}")
