@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +27,7 @@ from postoffice.transports.framing import FrameError, Frames, frame
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 hostile = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-pytestmark = pytest.mark.timeout(60 + CASES // 100)
+pytestmark = pytest.mark.timeout(60 + CASES // 20)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
@@ -122,7 +123,8 @@ async def fact(data: Any) -> None:
 
 @pytest.fixture(scope="module")
 def dispatch() -> Iterator[Any]:
-    """The dispatch of a service, for one message at a time; nothing of it is replaced."""
+    """The dispatch of a service, for one message at a time; nothing of it is replaced. Its log would be endless."""
+    logging.getLogger("postoffice").setLevel(logging.CRITICAL)
     with asyncio.Runner() as runner:
         service = Service(echo, add, fact, url="tcp://127.0.0.1:0")
         runner.run(service.start())
@@ -133,6 +135,7 @@ def dispatch() -> Iterator[Any]:
 
         yield lambda delivery: runner.run(one(delivery))
         runner.run(service.stop())
+    logging.getLogger("postoffice").setLevel(logging.NOTSET)
 
 
 @hostile
