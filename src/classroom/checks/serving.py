@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from classroom.checks.result import Result
 from classroom.outcome import Outcome, outcome
-from postoffice import Client, ConnectError, NoHandlerError, RpcError
+from postoffice import Client, NoHandlerError, RpcError
 
 TOTAL = {"cmd": "total"}
 LIMIT = 5.0  # seconds for one answer; a till needs about a millisecond
@@ -87,7 +87,7 @@ async def judge(result: Result, till: Any) -> None:
             await returns_unknown_letters(result, client)
             await keeps_calm(result, client)
         await survives_noise(result, till)
-    except ConnectError as error:
+    except ConnectionError as error:  # ConnectError is one; so is what a bare socket raises
         result.judge("till can be reached", False, seen=str(error), hint="it died while it was tried: see till.logs().")
     await same_process(result, till, before)
 
