@@ -17,12 +17,14 @@ TRANSPORTS = {  # URL scheme -> module and class
     "nats": ("nats", "NatsTransport"),
     "amqp": ("rabbitmq", "RabbitTransport"),
     "mqtt": ("mqtt", "MqttTransport"),
+    "kafka": ("kafka", "KafkaTransport"),
     # the same over TLS
     "tls": ("tcp", "TcpTransport"),
     "rediss": ("redis", "RedisTransport"),
     "nats+tls": ("nats", "NatsTransport"),
     "amqps": ("rabbitmq", "RabbitTransport"),
     "mqtts": ("mqtt", "MqttTransport"),
+    "kafka+tls": ("kafka", "KafkaTransport"),
 }
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."

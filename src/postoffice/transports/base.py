@@ -24,7 +24,7 @@ __all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reaso
 
 log = logging.getLogger("postoffice")
 
-SECURE = ("tls", "rediss", "nats+tls", "amqps", "mqtts")  # the URL schemes with TLS
+SECURE = ("tls", "rediss", "nats+tls", "amqps", "mqtts", "kafka+tls")  # the URL schemes with TLS
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
 
 
@@ -36,6 +36,7 @@ class Capabilities:
         acks: a message can be acknowledged after the work, so a crash before it means a redelivery.
         headers: it carries headers beside the body. Without, they travel in the packet's "metadata".
         groups: replicas can share the messages of a pattern (a NATS queue group).
+        grouped: they always do; where no group is given, the service's name is the group (Kafka).
         queues: messages go to a named queue, so a client must say which.
         exchanges: they can go to a topic exchange instead, which hands them to every queue whose pattern matches.
         wildcards: a handler's pattern may have them when `wildcards=True` asks for it.
@@ -44,6 +45,7 @@ class Capabilities:
     acks: bool = False
     headers: bool = False
     groups: bool = False
+    grouped: bool = False
     queues: bool = False
     exchanges: bool = False
     wildcards: bool = False

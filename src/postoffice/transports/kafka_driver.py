@@ -1,0 +1,166 @@
+"""The driver's side of Kafka: its connections, ending them, commits, and an outbox that sends records in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+)
+from aiokafka.partitioner import DefaultPartitioner
+
+from .base import Transport, log, reason_of
+from .broker import Batcher
+from .kafka_records import Record
+
+__all__ = ["Membership", "Outbox", "committed", "options", "stop"]
+
+BATCH_BYTES = 131_072  # what goes into one request to a partition
+DELIVERY = 10_000  # ms until what the broker did not take is given up
+STOP_TIMEOUT = 1.0  # seconds that a driver may take to say goodbye to a broker that does not answer
+
+if not logging.getLogger("aiokafka").level:  # it logs each attempt to connect; what matters reaches us as exceptions
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def options(transport: Transport) -> dict[str, Any]:
+    """How a driver reaches the broker of a transport, and who it says that it is."""
+    host, port = transport.address(9092)
+    parts = urlsplit(transport.url)
+    found: dict[str, Any] = {"bootstrap_servers": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
+    found["client_id"] = f"postoffice-{secrets.token_hex(4)}"
+    found["security_protocol"] = ("SASL_" if parts.username else "") + ("SSL" if transport.secure else "PLAINTEXT")
+    if transport.secure:
+        found["ssl_context"] = transport.tls.for_client()
+    if parts.username:
+        found["sasl_plain_username"] = unquote(parts.username)
+        found["sasl_plain_password"] = unquote(parts.password or "")
+    return found
+
+
+class Outbox:
+    """A producer that writes each record once, and to a topic in the order in which they were put.
+
+    Args:
+        lose: told when the producer can send nothing any more.
+    """
+
+    def __init__(self, lose: Callable[[BaseException], None]) -> None:
+        self._lose = lose
+        self._producer: Any = None
+        self._batchers: dict[str, Batcher[Record]] = {}  # by topic, so that one that does not answer holds up no other
+
+    async def open(self, options: dict[str, Any]) -> None:
+        """Connect; what was put before is sent then."""
+        self._producer = AIOKafkaProducer(
+            **options, enable_idempotence=True, max_batch_size=BATCH_BYTES, request_timeout_ms=DELIVERY
+        )
+        await self._producer.start()
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            await stop(self._producer, self._producer.client)
+
+    async def flush(self) -> None:
+        """Wait until the broker has everything."""
+        await asyncio.gather(*(batcher.drain() for batcher in self._batchers.values()))
+        await self._producer.flush()
+
+    async def topics(self) -> set[str]:
+        """Those that exist now; looking makes none."""
+        found: set[str] = (await self._producer.client.fetch_all_metadata()).topics()
+        return found
+
+    async def partitions(self, topic: str) -> list[int]:
+        """The partitions of a topic, which the broker makes when it has none. Raises KafkaError when it does not."""
+        return sorted(await self._producer.partitions_for(topic))
+
+    def put(self, topic: str, record: Record) -> Awaitable[None] | None:
+        """Send with the next batch for this topic. Returns something to await while too much is waiting already."""
+        if topic not in self._batchers:
+            self._batchers[topic] = Batcher(functools.partial(self._send_all, topic))
+        return self._batchers[topic].put(record)
+
+    async def _send_all(self, topic: str, records: list[Record]) -> None:
+        partitions = await self.partitions(topic)
+        anywhere = random.choice(partitions)
+        by_partition: dict[int, list[Record]] = defaultdict(list)
+        for record in records:
+            chosen = anywhere if record.key is None else DefaultPartitioner()(record.key, partitions, partitions)
+            by_partition[record.partition if record.partition in partitions else chosen].append(record)
+        for partition, ours in by_partition.items():
+            await self._send_to(topic, partition, ours)
+
+    async def _send_to(self, topic: str, partition: int, records: list[Record]) -> None:
+        """In batches: `producer.send` takes no record without key and value, which is what NestJS's errors are."""
+        batch = self._producer.create_batch()
+        for one in records:
+            if not _added(batch, one):  # it is full
+                await self._send(batch, topic, partition)
+                batch = self._producer.create_batch()
+                _added(batch, one)
+        await self._send(batch, topic, partition)
+
+    async def _send(self, batch: Any, topic: str, partition: int) -> None:
+        batch.close()
+        sent = await self._producer.send_batch(batch, topic, partition=partition)
+        sent.add_done_callback(functools.partial(self._sent, topic))
+
+    def _sent(self, topic: str, sent: asyncio.Future[Any]) -> None:
+        error = None if sent.cancelled() else sent.exception()
+        if error is not None:
+            log.warning("messages for the topic %s may be lost: %s", topic, reason_of(error))
+        if isinstance(error, OutOfOrderSequenceNumber | ProducerFenced):  # this producer sends nothing any more
+            self._lose(error)
+
+
+def _added(batch: Any, record: Record) -> bool:
+    return batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is not None
+
+
+async def stop(driver: Any, connections: Any) -> None:
+    """Stop a producer or a consumer. Where the broker does not answer, closing the connections ends its waiting."""
+    stopping = asyncio.create_task(driver.stop())
+    await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
+    if not stopping.done():
+        if isinstance(driver, AIOKafkaProducer):
+            driver._message_accumulator.fail_all(KafkaError("the connection was closed"))
+        await connections.close()
+        await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
+    """Told by the driver when partitions are given to this replica."""
+
+    def __init__(self) -> None:
+        self.changed = False
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """What was read of them is committed already."""
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        self.changed = True
+
+
+async def committed(consumer: Any, offsets: dict[TopicPartition, int]) -> bool:
+    """Commit; False when the group has changed: whoever has the partitions now reads on from the commit before."""
+    try:
+        await consumer.commit(offsets)
+    except (CommitFailedError, IllegalStateError):
+        return False
+    return True
