@@ -1,6 +1,7 @@
 """%%service in a real kernel: deploy, use, break, deploy again."""
 
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -345,11 +346,12 @@ def test_a_kept_keeper_is_killed(notebook: Notebook):
     assert notebook.ok(CALL + "await client.send('version')") == "1"
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.05, 0.3])
-def test_a_kernel_killed_while_it_deploys_leaves_nothing(pause: float, tmp_path: Path):
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(n, marks=pytest.mark.long) for n in range(3, 50))])
+def test_a_kernel_killed_while_it_deploys_leaves_nothing(seed: int, tmp_path: Path):
+    """SIGKILL at a random moment of a first deploy, of a second one, or of a restart."""
     notebook = Notebook(tmp_path / "kernel")
-    notebook.start(ECHO)
-    notebook.start("await users")
-    time.sleep(pause)  # the moment is the point
+    for code in (ECHO, "await users", ECHO, "await users.restart()"):
+        notebook.start(code)
+    time.sleep(random.Random(seed).uniform(0, 1))  # the moment is the point
     notebook.close()
     notebook.nothing_is_left()

@@ -251,7 +251,7 @@ for n in range(1000):
 """.replace("FAMILY", repr(FAMILY))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(n, marks=pytest.mark.long) for n in range(6, 50))])
 def test_a_killed_kernel_leaves_nothing(seed: int, tmp_path: Path):
     """SIGKILL at a random moment of the starting."""
     kernel = Kernel(STARTS, tmp_path / "kernel")
