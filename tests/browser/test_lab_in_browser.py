@@ -93,14 +93,18 @@ def page(chromium: str) -> Iterator[Page]:
             browser.close()
 
 
-def show_end(page: Page) -> None:
-    """Scroll the notebook to its last cell, as a reader arrives there."""
-    page.evaluate("""async () => {
-        const notebook = window.jupyterapp.shell.currentWidget.content;
-        notebook.activeCellIndex = notebook.widgets.length - 1;
-        await notebook.scrollToItem(notebook.activeCellIndex, "end");
-    }""")
+def photograph(page: Page, name: str, part: float) -> None:
+    """Keep a picture of the notebook at a part of its length: 0 is its first cell, 1 its last."""
+    page.evaluate(
+        """async (part) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            notebook.activeCellIndex = Math.round(part * (notebook.widgets.length - 1));
+            await notebook.scrollToItem(notebook.activeCellIndex, part ? "end" : "start");
+        }""",
+        part,
+    )
     page.wait_for_timeout(500)  # for the picture only: the notebook draws cells as they come into view
+    page.screenshot(path=ARTIFACTS / f"{LESSON}-{name}.png")
 
 
 def finished(page: Page) -> list[dict[str, Any]]:
@@ -131,8 +135,7 @@ def test_lesson_runs_to_its_end_in_the_browser(lab: str, page: Page):
     page.evaluate(RUN_ALL)
     cells = wait_for(lambda: finished(page), 200, "the end of the lesson")
 
-    page.screenshot(path=ARTIFACTS / f"{LESSON}-begin.png")
-    show_end(page)
-    page.screenshot(path=ARTIFACTS / f"{LESSON}-end.png")
+    for name, part in (("begin", 0), ("middle", 0.5), ("end", 1)):
+        photograph(page, name, part)
     assert [error for cell in cells for error in unexpected(cell)] == []
     assert len(cells) >= 10
