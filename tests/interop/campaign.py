@@ -18,6 +18,7 @@ from .wires import Wire
 
 OURS_OURS, OURS_NEST, NEST_OURS, CONTROL = "ours to ours", "ours to Nest", "Nest to ours", "Nest to Nest"
 REPLICAS = "both as replicas"
+DIRECT = [NEST_OURS, OURS_NEST]  # all that is run with NestJS 11
 PAIRINGS = [OURS_OURS, NEST_OURS, OURS_NEST, CONTROL, REPLICAS]
 
 
@@ -35,31 +36,34 @@ class Result:
 async def campaign(wires: Iterable[Wire], node: Node, pairings: Iterable[str] = PAIRINGS) -> list[Result]:
     """Run it. One service at a time, for on some transports two would both answer. Raises NoNode."""
     results: list[Result] = []
-    for wire in wires:
-        packages, began = install(wire.nest, node), time.monotonic()
-        try:
-            async with _broker(wire) as url:
-                results += await _transport(wire, url, node, packages, list(pairings))
-        except BrokerError as error:
-            reason = str(error).splitlines()[0]
-            results += [Result(wire.title, one, "every case", "does not apply", reason) for one in pairings]
-        print(f"{wire.title}: {time.monotonic() - began:.1f} s", flush=True)
+    async with contextlib.AsyncExitStack() as stack:
+        brokers: dict[str, str] = {}
+        for wire in wires:
+            wanted = [one for one in pairings if wire.nest == "nest12" or one in DIRECT]
+            packages, began = install(wire.nest, node), time.monotonic()
+            try:
+                if wire.broker and wire.broker not in brokers:
+                    brokers[wire.broker] = await stack.enter_async_context(_broker(wire.broker))
+            except BrokerError as error:
+                reason = str(error).splitlines()[0]
+                results += [Result(wire.title, one, "every case", "does not apply", reason) for one in wanted]
+                continue
+            url = brokers[wire.broker] if wire.broker else f"{wire.name}://127.0.0.1:0"
+            results += await _transport(wire, url, node, packages, wanted)
+            print(f"{wire.title}: {time.monotonic() - began:.1f} s", flush=True)
     return results
 
 
 @contextlib.asynccontextmanager
-async def _broker(wire: Wire) -> AsyncIterator[str]:
-    if wire.broker is None:
-        yield f"{wire.name}://127.0.0.1:0"
-        return
-    async with await start_broker(wire.broker, name=f"interop-{wire.broker}") as broker:
+async def _broker(kind: str) -> AsyncIterator[str]:
+    async with await start_broker(kind, name=f"interop-{kind}") as broker:
         yield broker.url
 
 
 async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings: list[str]) -> list[Result]:
     results: list[Result] = []
-    queue = "office" if wire.shares == "queue" else ""
-    place = Place(wire.name, url, queue=queue, text_only=not wire.objects, wild=wire.wild[0])
+    queue = f"office-{wire.variant}" if wire.shares == "queue" else ""
+    place = Place(wire.name, url, queue=queue, text_only=not wire.objects, wild=wire.wild[0], ours=wire.ours)
     for service, wanted in (
         (OurService(place), {OURS_OURS: OurClient, NEST_OURS: NestClient}),
         (NestService(place, node, packages, wire.nest_wire), {OURS_NEST: OurClient, CONTROL: NestClient}),
@@ -105,11 +109,11 @@ async def _verdict(transport: str, pairing: str, name: str, work: Any) -> Result
 def table(results: list[Result]) -> str:
     """Transports by pairings, each as passed/failed/not supported; then every case that did not pass, with why."""
     pairings = [one for one in PAIRINGS if any(result.pairing == one for result in results)]
-    lines = ["passed / failed / not supported", "", f"{'':12}" + "".join(f"{one:>20}" for one in pairings)]
+    lines = ["passed / failed / not supported", "", f"{'':18}" + "".join(f"{one:>18}" for one in pairings)]
     for transport in dict.fromkeys(result.transport for result in results):
         cells = [_cell([r for r in results if (r.transport, r.pairing) == (transport, one)]) for one in pairings]
-        lines.append(f"{transport:12}" + "".join(f"{cell:>20}" for cell in cells))
-    lines.append(f"{'all':12}" + "".join(f"{_cell([r for r in results if r.pairing == p]):>20}" for p in pairings))
+        lines.append(f"{transport:18}" + "".join(f"{cell:>18}" for cell in cells))
+    lines.append(f"{'all':18}" + "".join(f"{_cell([r for r in results if r.pairing == p]):>18}" for p in pairings))
     for verdict in ("failed", "not supported", "does not apply"):
         grouped: dict[tuple[str, str], list[str]] = {}
         for one in results:

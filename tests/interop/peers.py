@@ -61,6 +61,7 @@ class Place:
     topics: Sequence[str] = ()
     text_only: bool = False
     wild: str = ""
+    ours: dict[str, Any] = field(default_factory=dict)
 
 
 class OurService:
@@ -71,7 +72,8 @@ class OurService:
     def __init__(self, place: Place) -> None:
         self._office = Office() if place.text_only else ObjectPatterns()
         targets = [self._office] + ([Wild(self._office, place.wild).handler] if place.wild else [])
-        self._service = Service(*targets, url=place.url, name=place.queue or "office", group=place.group, grace=2.0)
+        name = place.queue or "office"
+        self._service = Service(*targets, url=place.url, name=name, group=place.group, grace=2.0, **place.ours)
 
     async def start(self) -> str:
         await self._service.start()
@@ -95,7 +97,9 @@ class OurClient:
         self._place = place
 
     async def start(self) -> None:
-        self._client = await Client.connect(self._place.url, queue=self._place.queue or None)
+        exchange = self._place.ours.get("exchange")
+        queue = None if exchange else self._place.queue or None
+        self._client = await Client.connect(self._place.url, queue=queue, exchange=exchange)
 
     async def calls(self, calls: Sequence[Call]) -> list[Outcome]:
         return await asyncio.gather(*map(self._call, calls))

@@ -42,8 +42,8 @@ async def started(*peers: Any) -> AsyncIterator[None]:
 
 def shared(wire: Wire, place: Place) -> Place:
     if not wire.shares:
-        raise NotApplicable(f"replicas cannot share messages on {wire.name}, NestJS's or ours")
-    return replace(place, queue="shared") if wire.shares == "queue" else replace(place, group="sorters")
+        raise NotApplicable("replicas cannot share messages here, NestJS's or ours")
+    return replace(place, queue=f"shared-{wire.variant}") if wire.shares == "queue" else replace(place, group="sorters")
 
 
 for caller in ("ours", "Nest"):
@@ -64,7 +64,7 @@ for caller in ("ours", "Nest"):
 @case("without a group each replica handles each event")
 async def _all(wire: Wire, place: Place, node: Node, packages: Path) -> None:
     if wire.broker is None or wire.shares == "queue" or wire.one_value_per_stream:
-        raise NotApplicable(f"on {wire.name} one replica gets a message, always")
+        raise NotApplicable("one replica gets a message, always")
     ours, theirs, client = OurService(place), NestService(place, node, packages, wire.nest_wire), OurClient(place)
     async with started(ours, theirs, client):
         await client.calls([Call("noted", n, emit=True) for n in range(20)])
@@ -77,8 +77,8 @@ MANUAL = {"noAck": False, "prefetchCount": 2}
 
 
 def acknowledged(wire: Wire, place: Place, queue: str) -> Place:
-    if wire.name != "rabbitmq":
-        raise NotApplicable(f"NestJS acknowledges by hand on RabbitMQ only, not on {wire.name}")
+    if wire.title != "rabbitmq":
+        raise NotApplicable("NestJS acknowledges by hand on a RabbitMQ queue only")
     return replace(place, queue=queue)
 
 

@@ -13,7 +13,6 @@ import pytest
 from classroom.brokers import NoBroker, start_broker
 from postoffice import Service
 
-from .campaign import _broker
 from .handlers import Attempts
 from .node import Node, NoNode, find_node, install
 from .peers import NestClient, NestService, Pair, Place
@@ -58,17 +57,16 @@ on_rabbitmq = pytest.mark.parametrize("url", ["rabbitmq"], indirect=True)
 
 async def test_an_event_sent_to_a_message_handler_runs_it(node: Node, packages: Path) -> None:
     """The chapter: "the handler will never fire". It runs; only the reply has nowhere to go."""
-    async with _broker(WIRES["tcp"]) as url:
-        service = NestService(Place("tcp", url), node, packages)
-        place = Place("tcp", await service.start())
-        client = NestClient(place, node, packages)
-        try:
-            async with started(client):
-                pair = Pair(place, WIRES["tcp"], client, service)
-                await pair.emit("noted", 5)
-                assert await pair.seen(1) == [["noted", 5]]
-        finally:
-            await service.stop()
+    service = NestService(Place("tcp", "tcp://127.0.0.1:0"), node, packages)
+    place = Place("tcp", await service.start())
+    client = NestClient(place, node, packages)
+    try:
+        async with started(client):
+            pair = Pair(place, WIRES["tcp"], client, service)
+            await pair.emit("noted", 5)
+            assert await pair.seen(1) == [["noted", 5]]
+    finally:
+        await service.stop()
 
 
 @pytest.mark.parametrize(("url", "kept"), [("redis", False), ("nats", False), ("rabbitmq", True)], indirect=["url"])

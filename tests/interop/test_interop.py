@@ -14,7 +14,7 @@ from . import cases
 from .campaign import CONTROL, NEST_OURS, OURS_NEST, PAIRINGS, Result, campaign, table
 from .node import Node, NoNode, find_node, install
 from .peers import Call, NestClient, NestService, OurClient, Place
-from .wires import ELEVEN, WIRES
+from .wires import WIRES
 
 SHORT = ["tcp", "redis"]
 
@@ -49,7 +49,7 @@ async def test_a_nest_client_and_our_service_and_the_other_way_round(transport: 
 
 async def test_nest_before_version_12(node: Node) -> None:
     """The same with NestJS 11, which has no metadata and another rule for what is a reply."""
-    judge(await campaign([one for one in ELEVEN if one.name == "tcp"], node, pairings=[NEST_OURS, OURS_NEST]))
+    judge(await campaign([WIRES["tcp, 11"]], node))
 
 
 @pytest.mark.long

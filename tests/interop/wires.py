@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,11 +14,7 @@ def _same(value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     """What a value is after Kafka's encoding: text, except for objects and arrays."""
-    if isinstance(value, str | dict | list | None):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}".replace("e+", "e+") if isinstance(value, float) and value > 1e20 else str(value)
+    return value if isinstance(value, str | dict | list | None) else json.dumps(value)
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,11 @@ class Wire:
         we_know_nobody, nest_knows_nobody: whether a request that nobody handles fails at once.
         headers: the name of what carries text beside the data ("" for none).
         shares: replicas share by "queue" or by "group"; "" where each gets all.
-        wild: a handler's pattern with a wildcard, and an event that it takes. nest_wire: options of the two sides.
+        wild: a handler's pattern with a wildcard, and an event that it takes.
+        variant: what is special, with its options of our side (`ours`) and of NestJS's (`nest_wire`).
         one_value_per_stream: an answer without a value comes as null. nest: the lock file of the NestJS.
-        nest_has_headers: NestJS passes on what travels beside the data.
+        nest_puts_headers, nest_reads_headers: what travels beside the data can be given to a NestJS client, and is
+            shown to the handlers of a NestJS service. nest_sorts: NestJS sends to the sorted text of a pattern. nest_loses_bursts: some replies of many requests at once reach no one.
     """
 
     name: str
@@ -45,27 +44,68 @@ class Wire:
     shares: str = ""
     wild: tuple[str, str] = ("", "")
     one_value_per_stream: bool = False
+    variant: str = ""
+    ours: dict[str, Any] = field(default_factory=dict)
     nest_wire: dict[str, Any] = field(default_factory=dict)
     nest: str = "nest12"
-    nest_has_headers: bool = True
+    nest_puts_headers: bool = True
+    nest_reads_headers: bool = True
+    nest_sorts: bool = True
+    nest_loses_bursts: bool = False
 
     @property
     def title(self) -> str:
-        return self.name if self.nest == "nest12" else f"{self.name}, 11"
+        return f"{self.name}, {self.variant}" if self.variant else self.name
 
+
+WILD = ("area.*.open", "area.north.open")
+TCP = Wire("tcp", None, headers="metadata")
+REDIS = Wire("redis", "redis", nest_knows_nobody=False, headers="metadata")
+NATS = Wire("nats", "nats", shares="group", wild=WILD)
+RABBITMQ = Wire("rabbitmq", "rabbitmq", shares="queue")
+MQTT = Wire(
+    "mqtt",
+    "mosquitto",
+    we_know_nobody=False,
+    nest_knows_nobody=False,
+    headers="metadata",
+    shares="group",
+    wild=("area/+/open", "area/north/open"),
+    nest_reads_headers=False,
+    nest_loses_bursts=True,
+)
+KAFKA = Wire(
+    "kafka",
+    "kafka",
+    objects=False,
+    arrives=_text,
+    nest_knows_nobody=False,
+    shares="group",
+    one_value_per_stream=True,
+)
 
 WIRES = {
-    one.name: one
+    one.title: one
     for one in [
-        Wire("tcp", None, headers="metadata"),
-        Wire("redis", "redis", nest_knows_nobody=False, headers="metadata"),
-        Wire("nats", "nats", shares="group", wild=("area.*.open", "area.north.open")),
-        Wire("rabbitmq", "rabbitmq", shares="queue"),
+        TCP,
+        REDIS,
+        replace(REDIS, variant="wildcards", ours={"wildcards": True}, nest_wire={"wildcards": True}, wild=WILD),
+        NATS,
+        RABBITMQ,
+        MQTT,
+        KAFKA,
+        replace(
+            RABBITMQ,
+            variant="exchange",
+            ours={"exchange": "letters"},
+            nest_wire={"wildcards": True, "exchange": "letters"},
+            nest_knows_nobody=False,
+            nest_sorts=False,
+            wild=WILD,
+        ),
+        # NestJS before 12 knows no metadata, and drives NATS by another package
+        replace(TCP, variant="11", nest="nest11", nest_puts_headers=False, nest_reads_headers=False),
+        replace(REDIS, variant="11", nest="nest11", nest_puts_headers=False, nest_reads_headers=False),
+        replace(NATS, variant="11", nest="nest11"),
     ]
 }
-
-ELEVEN = [  # NestJS before 12 knows no metadata, and drives NATS by another package
-    replace(WIRES["tcp"], nest="nest11", nest_has_headers=False),
-    replace(WIRES["redis"], nest="nest11", nest_has_headers=False),
-    replace(WIRES["nats"], nest="nest11"),
-]

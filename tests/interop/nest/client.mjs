@@ -3,11 +3,11 @@ import 'reflect-metadata';
 import * as nest from '@nestjs/microservices';
 import { TimeoutError, timeout } from 'rxjs';
 import { control } from './control.mjs';
-import { TRANSPORTS } from './transports.mjs';
+import { meeting } from './transports.mjs';
 
 const [, , settingsText, descriptor] = process.argv;
 const settings = JSON.parse(settingsText);
-const client = nest.ClientProxyFactory.create(TRANSPORTS[settings.transport](settings.url, settings));
+const client = nest.ClientProxyFactory.create(meeting(settings));
 if (settings.transport === 'kafka') settings.topics.forEach((topic) => client.subscribeToResponseOf(topic));
 await client.connect();
 

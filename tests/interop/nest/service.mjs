@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { Observable, concat, concatMap, delay, of, range, throwError } from 'rxjs';
 import { control } from './control.mjs';
-import { TRANSPORTS } from './transports.mjs';
+import { meeting } from './transports.mjs';
 
 const [, , settingsText, descriptor] = process.argv;
 const settings = JSON.parse(settingsText);
@@ -87,7 +87,11 @@ const PATTERNS = [
   ...(settings.wild ? [[EventPattern, settings.wild, 'wild']] : []),
   [EventPattern, 'parcel.weighing', 'weighing'],
   [EventPattern, 'parcel.by-hand', 'byHand'],
-].filter(([, pattern]) => !settings.textOnly || typeof pattern === 'string');
+].filter(([, pattern]) => typeof pattern === 'string' || !(settings.textOnly || settings.group));
+
+/** On MQTT replicas share a pattern by its text. */
+const shared = (pattern) =>
+  settings.transport === 'mqtt' && settings.group ? `$share/${settings.group}/${pattern}` : pattern;
 
 Controller()(Office);
 // decorators mark the function itself, so each entry gets one of its own
@@ -97,7 +101,7 @@ PATTERNS.forEach(([decorate, pattern, name], index) => {
   Object.defineProperty(Office.prototype, own, { value, writable: true, configurable: true });
   Payload()(Office.prototype, own, 0);
   Ctx()(Office.prototype, own, 1);
-  decorate(pattern)(Office.prototype, own, Object.getOwnPropertyDescriptor(Office.prototype, own));
+  decorate(shared(pattern))(Office.prototype, own, Object.getOwnPropertyDescriptor(Office.prototype, own));
 });
 
 class OfficeModule {}
@@ -105,7 +109,7 @@ Module({ controllers: [Office] })(OfficeModule);
 
 const app = await NestFactory.createMicroservice(OfficeModule, {
   logger: ['error', 'warn'],
-  ...TRANSPORTS[settings.transport](settings.url, settings),
+  ...meeting(settings),
 });
 await app.listen();
 const url = settings.transport === 'tcp' ? `tcp://127.0.0.1:${app.unwrap().address().port}` : settings.url;
