@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from classroom_help import eventually
 
-from classroom.brokers import Broker, BrokerError, NoBroker, NotOurs, PortTaken, start_broker
-from classroom.brokers import broker as broker_module
+from classroom.brokers import Broker, BrokerError, NoBroker, NotOurs, PortTaken, start_broker, starting
 from classroom.brokers.ports import FIRST, HOST, LAST, Port, is_free
 from classroom.supervisor import supervisor
 
@@ -172,7 +171,7 @@ async def test_a_port_that_is_taken_in_between(engine: str, serve, monkeypatch: 
                 if FirstTaken.tries == 1:
                     self.number = taken
 
-        monkeypatch.setattr(broker_module, "Port", FirstTaken)
+        monkeypatch.setattr(starting, "Port", FirstTaken)
         async with await start_broker("redis", engine=engine) as broker:
             assert FirstTaken.tries == 2
             assert not broker.url.endswith(f":{taken}")

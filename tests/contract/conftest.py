@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from contract_help import TRANSPORTS, Place
 
-from classroom.brokers.broker import Broker, start_broker
+from classroom.brokers import Broker, start_broker
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classroom.brokers.broker import Broker, start_broker
-    from classroom.brokers.errors import BrokerError, NoBroker, NotOurs, PortTaken
+    from classroom.brokers.broker import Broker
+    from classroom.brokers.errors import BrokerError, BrokerFailed, NoBroker, NotOurs, PortTaken
     from classroom.brokers.fetching import fetch
+    from classroom.brokers.starting import start_broker
 
-__all__ = ["Broker", "BrokerError", "NoBroker", "NotOurs", "PortTaken", "fetch", "start_broker"]
+__all__ = ["Broker", "BrokerError", "BrokerFailed", "NoBroker", "NotOurs", "PortTaken", "fetch", "start_broker"]
 
-_HOMES = {"Broker": "broker", "start_broker": "broker", "fetch": "fetching"}
+_HOMES = {"Broker": "broker", "start_broker": "starting", "fetch": "fetching"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,26 @@
-"""`start_broker`: a real broker for this kernel, from whatever this machine has, behind one interface."""
+"""`Broker`: a running broker, whatever runs it, behind one interface. `start_broker` (starting.py) makes them."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import re
+import shutil
+import tempfile
 import time
-import weakref
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-from classroom.brokers.catalogue import Kind, kind_of
-from classroom.brokers.container_engine import ContainerEngine
-from classroom.brokers.errors import BrokerError, NoBroker, NotOurs, PortTaken
+from classroom.brokers.catalogue import Kind
+from classroom.brokers.errors import BrokerError, BrokerFailed, NotOurs, PortTaken
 from classroom.brokers.finding import (
     Candidate,
-    PassedOver,
-    chosen_engine,
-    command_for,
-    fetch_packages,
-    find,
 )
 from classroom.brokers.ports import Port
 from classroom.brokers.probes import NOT_READY, probe
-from classroom.brokers.process_engine import ProcessEngine
 
 POLL = 0.05  # seconds between two questions whether it is ready
+LITTLE_ROOM = 50_000_000  # bytes; a broker that fails with less free has failed for that
 EXTERNAL_LIMIT = 5.0  # seconds until one that runs already must answer
 RESUME_LIMIT = 10.0  # seconds until a resumed broker must answer
 FIRST_PORTS = 5  # ports tried at a first start, should another program take one in between
@@ -138,12 +133,12 @@ class Broker:
         if self._port is not None:
             self._port.release()
         self.state = "stopped"
-        if _brokers.get(self.name) is self:
-            del _brokers[self.name]
+        if running.get(self.name) is self:
+            del running[self.name]
 
     def logs(self, lines: int = 20) -> str:
         """The last lines that its server printed. Raises NotOurs when someone else runs it."""
-        return self._own("read for its logs").logs(lines)
+        return _without_colours(self._own("read for its logs").logs(lines))
 
     def _own(self, verb: str) -> Engine:
         if self._engine is None:
@@ -166,13 +161,16 @@ class Broker:
         version = f" {self.version}" if self.version else ""
         return f"{self.product}{version}" + ("" if self.name == self.kind else f" ({self.name})")
 
-    def _failure(self, what: str) -> BrokerError:
+    def _failure(self, what: str) -> BrokerFailed:
         """An error with the last log lines and the next step."""
         if self._engine is None:
-            return BrokerError(f"{what}. Is it running at {shown(self.url)}, the address in {self._kind.variable}?")
-        logs = self._engine.logs(20) or "(it printed nothing)"
+            return BrokerFailed(f"{what}. Is it running at {shown(self.url)}, the address in {self._kind.variable}?")
+        lines = _without_colours(self._engine.logs(20)).splitlines() or ["(it printed nothing)"]
+        logs = "\n".join(line[:300] for line in lines)
         step = "`restart()` starts it again with the data it has" if self.version else "the last lines say why"
-        return BrokerError(f"{what} [{self._engine.name}, {self.source}]; {step}:\n{logs}")
+        if self.engine == "process" and (free := shutil.disk_usage(tempfile.gettempdir()).free) < LITTLE_ROOM:
+            step = f"{tempfile.gettempdir()} has {free / 1e6:.0f} MB free, too little: set TMPDIR to a folder with room"
+        return BrokerFailed(f"{what} [{self.engine}, {self.source}]; {step}. Its last lines:\n{logs}")
 
     async def __aenter__(self) -> Self:
         return self
@@ -187,97 +185,14 @@ class Broker:
         return f"{self._title} {how[self.engine]} ({self.source}): {self.state}, {shown(self.url)}\n{self.limits}"
 
 
+def _without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def shown(url: str) -> str:
     """A URL without its password, unless that is RabbitMQ's public default."""
     password = urlsplit(url).password
     return url if password in (None, "guest") else url.replace(f":{password}@", ":***@", 1)
 
 
-_brokers: dict[str, Broker] = {}  # of this kernel, by name
-_locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = weakref.WeakKeyDictionary()
-
-
-async def start_broker(kind: str, *, engine: str | None = None, name: str | None = None) -> Broker:
-    """Start a broker and wait until it answers; prints what it is, and what that cannot show.
-
-    `kind` is "redis", "nats", "rabbitmq", "mosquitto" or "kafka". `engine` is "container", "process" or "auto" (the
-    default, or CLASSROOM_ENGINE): the first source that works, in the order of `classroom doctor`. Starting one under
-    a `name` (by default its kind) that is in use replaces the one before.
-    Raises ValueError for an unknown kind or engine, NoBroker when nothing here can serve it, BrokerError with the last
-    log lines when it does not start. A start that fails or is cancelled leaves nothing.
-    """
-    entry, engine, name = kind_of(kind), chosen_engine(engine), name or kind
-    lock = _locks.setdefault(asyncio.get_running_loop(), {}).setdefault(name, asyncio.Lock())
-    async with lock:
-        if name in _brokers:
-            await _brokers[name].stop()
-        broker = await _first_that_works(entry, engine, name)
-        _brokers[name] = broker
-    print(repr(broker).partition(": running, ")[0] + f" is ready.\n{broker.limits}", flush=True)
-    return broker
-
-
-async def _first_that_works(kind: Kind, engine: str, name: str) -> Broker:
-    reasons: list[str] = []
-    sources = find(kind, engine)
-    while (source := await asyncio.to_thread(next, sources, None)) is not None:
-        if isinstance(source, PassedOver):
-            reason, surprising = source.reason, source.surprising
-        else:
-            try:
-                return await _started(source, name)
-            except BrokerError as error:
-                if source.engine == "external":
-                    raise
-                reason, surprising = f"{source.source}: {error}", True
-        if surprising:
-            print(f"{kind.title}: {reason}", flush=True)
-        reasons.append(reason)
-    raise NoBroker(explained(kind, engine, reasons))
-
-
-def explained(kind: Kind, engine: str, reasons: list[str]) -> str:
-    """Why nothing serves a broker, and the one command that would."""
-    tried = "".join(f"\n- {reason}" for reason in reasons)
-    asked = "" if engine == "auto" else f" (engine {engine!r} was asked for)"
-    return f"nothing on this machine can serve {kind.title}{asked}.{tried}\nThis would: {command_for(kind, engine)}"
-
-
-async def _started(candidate: Candidate, name: str) -> Broker:
-    if candidate.engine == "external":
-        return await _ready(Broker(name, candidate.kind, candidate.source, None, candidate.url, None))
-    if candidate.engine == "process" and candidate.program is None:
-        candidate = await _fetched(candidate)
-    for left in reversed(range(FIRST_PORTS)):
-        try:
-            return await _on_a_port(candidate, name)
-        except PortTaken:
-            if not left:
-                raise
-    raise AssertionError("the last round returned or raised")
-
-
-async def _fetched(candidate: Candidate) -> Candidate:
-    cancelled = threading.Event()
-    try:
-        return await asyncio.to_thread(fetch_packages, candidate, cancelled)
-    finally:
-        cancelled.set()  # an interrupted cell ends the download
-
-
-async def _on_a_port(candidate: Candidate, name: str) -> Broker:
-    port = Port()
-    engine: Engine = ProcessEngine(candidate) if candidate.engine == "process" else ContainerEngine(candidate)
-    broker = Broker(name, candidate.kind, candidate.source, engine, candidate.kind.url(port.number), port)
-    try:
-        await engine.create(port.number)
-        return await _ready(broker)
-    except BaseException:  # cancelled, too
-        await asyncio.shield(broker.stop())
-        raise
-
-
-async def _ready(broker: Broker) -> Broker:
-    await broker.ready(EXTERNAL_LIMIT if broker.engine == "external" else None)
-    broker.state = "running"
-    return broker
+running: dict[str, Broker] = {}  # of this kernel, by name

@@ -2,6 +2,7 @@
 
 BrokerError             something about a broker failed; the message says what to do next
 ├── NoBroker            nothing on this machine can serve it; the message names the one command that changes this
+├── BrokerFailed        its server has ended, or does not answer; the message has the last lines of its log
 ├── PortTaken           another program listens on its port
 └── NotOurs             it runs elsewhere (an address in the environment): it cannot be killed, paused or restarted here
 """
@@ -13,6 +14,10 @@ class BrokerError(Exception):
 
 class NoBroker(BrokerError):
     """No source on this machine can serve this broker."""
+
+
+class BrokerFailed(BrokerError):
+    """The broker's server has ended, or does not answer."""
 
 
 class PortTaken(BrokerError):
