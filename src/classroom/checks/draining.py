@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from classroom.checks.serving import caller, is_up
 from classroom.outcome import outcome
 
 LIMIT = 5.0  # seconds for what takes a few hundredths
-HOLD = 1.5  # seconds that the ledger is held while the shop stops; one that waits for nothing is gone in 0.3
+HOLD = (1.0, 4.0)  # seconds, at least and at most, that the ledger is held while the shop stops
 numbers = count(1)
 
 
@@ -79,10 +80,11 @@ async def answers_first(result: Result, http: str, ledger: Any, accepted: list[i
 
 async def drains(result: Result, shop: Any, http: str, ledger: Any, accepted: list[int]) -> None:
     """The shop is told to stop (SIGTERM) while the ledger still has to write down what was accepted."""
+    hold = min(max(HOLD[0], 4 * await _idle_stop(shop)), HOLD[1])
     codes: list[int | None] = []
     for place, calls in ((_by_http, 40), (_by_tcp, 20)):
         orders = [next(numbers) for _ in range(calls)]
-        accepted += await place(shop, ledger, orders)
+        accepted += await place(shop, ledger, orders, hold)
         codes += [replica.returncode for replica in shop.replicas]
         await shop.restart()
     rows = await _rows(ledger, set(accepted))
@@ -106,22 +108,31 @@ LOST = (
 )
 
 
-async def _by_http(shop: Any, ledger: Any, orders: list[int]) -> list[int]:
+async def _idle_stop(shop: Any) -> float:
+    """How many seconds the shop takes to stop when it has nothing to do, here and now; it is started again."""
+    began = time.perf_counter()
+    await shop.stop()
+    seconds = time.perf_counter() - began
+    await shop.restart()
+    return seconds
+
+
+async def _by_http(shop: Any, ledger: Any, orders: list[int], hold: float) -> list[int]:
     """Place orders by HTTP, then stop the shop; return those that were accepted."""
     async with _held(ledger), httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
         answers = await asyncio.gather(*(_post(browser, number) for number in orders))
-        await _stop(shop, ledger)
+        await _stop(shop, ledger, hold)
     return [number for number, answer in zip(orders, answers, strict=True) if answer == "202"]
 
 
-async def _by_tcp(shop: Any, ledger: Any, orders: list[int]) -> list[int]:
+async def _by_tcp(shop: Any, ledger: Any, orders: list[int], hold: float) -> list[int]:
     """Place orders by TCP, and stop the shop when it has them; return those that were answered."""
     async with _held(ledger), caller(shop) as client:
         calls = [client.send("place", {"id": number}, timeout=2 * LIMIT) for number in orders]
         ends = asyncio.gather(*map(outcome, calls))
         await asyncio.sleep(0)  # they are on their way now
         await outcome(client.send("anything else"))  # it is answered when they have been read
-        await _stop(shop, ledger)
+        await _stop(shop, ledger, hold)
         answered = [number for number, end in zip(orders, await ends, strict=True) if end.error is None]
     return answered
 
@@ -136,10 +147,10 @@ async def _held(ledger: Any) -> AsyncIterator[None]:
         await ledger.resume()
 
 
-async def _stop(shop: Any, ledger: Any) -> None:
+async def _stop(shop: Any, ledger: Any, hold: float) -> None:
     """Stop the shop; when it had time to forget what it promised, let the ledger go on."""
     stopping = asyncio.ensure_future(shop.stop())
-    await asyncio.wait({stopping}, timeout=HOLD)
+    await asyncio.wait({stopping}, timeout=hold)
     await ledger.resume()
     await stopping
 
