@@ -124,13 +124,15 @@ def test_the_lock_file_is_of_this_pyproject():
 
 def test_nothing_that_ships_names_a_place_on_someones_machine():
     """Neither code nor a stored output."""
-    place = re.compile(r"/(?:work|root|home|Users)/[\w.]+|/tmp/[\w.]{3,}")
+    place = re.compile(r"/(?:work|root|home|Users)/[\w.]+")
+    temporary = re.compile(r"/tmp/[\w.]{3,}")  # in a stored output; code may name a folder inside a container
     found = {}
     for path in tracked(":!uv.lock", ":!tests/unit/test_house.py"):
         try:
             text = path.read_text()
         except UnicodeDecodeError:
             continue
-        if names := sorted(set(place.findall(text))):
+        names = place.findall(text) + (temporary.findall(text) if path.suffix == ".ipynb" else [])
+        if names:
             found[str(path.relative_to(ROOT))] = names
     assert found == {}
