@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -85,7 +85,7 @@ class Dispatch:
         except msgspec.ValidationError:
             packet = Packet()  # JSON, but no object
         except msgspec.DecodeError as error:
-            if delivery.route is None:  # without a packet there is no pattern
+            if delivery.route is None or not delivery.text_is_data:
                 log.error("%s: a message that is no JSON: %s", self.name, error)
                 delivery.malformed(f"a packet that is no JSON: {error}")
                 self._begin(delivery.reject())
@@ -172,16 +172,21 @@ class Dispatch:
         log.error("%s: the handler of %s failed", self.name, route, exc_info=error)
         return messages.error_fields(INTERNAL_ERROR)
 
-    async def _event(self, route: str | None, packet: Packet, delivery: Delivery) -> None:
-        """Run every handler of the event, then settle: acknowledged when all finished, rejected when one failed."""
+    def _event(self, route: str | None, packet: Packet, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        """Start every handler of the event, before any of a later message; what is returned settles it."""
         handlers = self._events.get(route or "") or [*filter(None, [self._messages.get(route or "")])]
         if route is None or not handlers:
             log.error("%s: nobody handles the event %s; it is dropped", self.name, _shown(packet))
-            await delivery.reject()
-            return
-        work = (self._finish(one, packet, delivery) for one in handlers)
-        results = [await one for one in work] if len(handlers) == 1 else await asyncio.gather(*work)
-        await (delivery.ack() if all(results) else delivery.reject())
+            return delivery.reject()
+        work = [self._finish(one, packet, delivery) for one in handlers]
+        if len(work) == 1:
+            return self._settle(work[0], delivery)
+        loop = asyncio.get_running_loop()
+        return self._settle(_all(*(start(one, loop) for one in work)), delivery)
+
+    async def _settle(self, finished: Awaitable[bool], delivery: Delivery) -> None:
+        """Acknowledge an event when all its handlers have finished, reject it when one failed."""
+        await (delivery.ack() if await finished else delivery.reject())
 
     async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> bool:
         """Run one handler of an event to its end; an error is logged, for nobody waits for it."""
@@ -225,6 +230,10 @@ class Dispatch:
             transport=self._transport,
             raw=delivery.body,
         )
+
+
+async def _all(*tasks: asyncio.Task[bool]) -> bool:
+    return all(await asyncio.gather(*tasks))
 
 
 def _metadata(packet: Packet) -> dict[str, Any]:

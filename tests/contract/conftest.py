@@ -19,7 +19,8 @@ def warm_broker() -> Iterator[Callable[[str], Broker]]:
 
     def broker(kind: str) -> Broker:
         if kind not in started:
-            started[kind] = asyncio.run(start_broker(kind, name=f"contract {kind}"))
+            name = {"mqtt": "mosquitto"}.get(kind, kind)
+            started[kind] = asyncio.run(start_broker(name, name=f"contract {kind}"))
         return started[kind]
 
     yield broker

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from classroom.brokers.broker import Broker
+from classroom.brokers import Broker
 from postoffice import Client, Service
 
 LIMIT = 20.0  # seconds that any wait of a test may take
-BROKERS = ("redis", "nats", "rabbitmq")
+BROKERS = ("redis", "nats", "rabbitmq", "mqtt")
 TRANSPORTS = ("tcp", *BROKERS)
 
 

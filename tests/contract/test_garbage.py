@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiomqtt
 import aiormq
 import nats
 import pytest
@@ -62,6 +63,11 @@ async def throw(place: Place, bodies: list[bytes]) -> None:
             for subject in ("echo", "event"):
                 await connection.publish(subject, body, reply="nobody.there")
         await connection.close()
+    elif place.kind == "mqtt":
+        async with aiomqtt.Client("127.0.0.1", int(place.url.rpartition(":")[2])) as connection:
+            for body in bodies:
+                for topic in ("echo", "event"):
+                    await connection.publish(topic, body)
     else:
         connection = await aiormq.connect(place.url)
         channel = await connection.channel()
@@ -90,13 +96,13 @@ async def test_garbage_does_a_service_no_harm(
     assert "never retrieved" not in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["redis", "nats"])
+@pytest.mark.parametrize("kind", ["redis", "nats", "mqtt"])
 async def test_foreign_messages_are_events_whose_data_is_the_whole_payload(place: Place) -> None:
     """As in NestJS: whoever publishes plain text or JSON to the channel reaches the event's handlers."""
     office = Office()
     await place.serve(office)
-    await throw(place, [b'{"foo":1}', b"5", b'"text"'] + [b"plain text"] * (place.kind == "redis"))
-    expected = [{"foo": 1}, 5, "text"] + ["plain text"] * (place.kind == "redis")
+    await throw(place, [b'{"foo":1}', b"5", b'"text"'] + [b"plain text"] * (place.kind != "nats"))
+    expected = [{"foo": 1}, 5, "text"] + ["plain text"] * (place.kind != "nats")
     await eventually(lambda: office.events == expected, f"{expected} in {office.events}")
 
 

@@ -123,7 +123,7 @@ def _one_parameter(function):
 
 async def test_what_a_transport_cannot_do_is_said_at_once(place: Place) -> None:
     """With the name of one that can."""
-    name = {"tcp": "TCP", "redis": "Redis", "nats": "NATS", "rabbitmq": "RabbitMQ"}[place.kind]
+    name = {"tcp": "TCP", "redis": "Redis", "nats": "NATS", "rabbitmq": "RabbitMQ", "mqtt": "MQTT"}[place.kind]
     if place.kind != "rabbitmq":
         with pytest.raises(UnsupportedError, match=rf"{name} cannot deliver at least once.*RabbitMQ \(amqp://\)"):
             await place.serve(echo, delivery="at-least-once")
@@ -136,6 +136,6 @@ async def test_what_a_transport_cannot_do_is_said_at_once(place: Place) -> None:
             await Client.connect(place.url)
         with pytest.raises(UsageError, match=r"it needs one: Service\(\.\.\., name='users'\)"):
             Service(echo, url=place.url)
-    if place.kind != "nats":
+    if place.kind not in ("nats", "mqtt"):
         with pytest.raises(UnsupportedError, match=rf"{name} cannot share messages in a group \('g'\)\. NATS"):
             await place.serve(echo, group="g")

@@ -39,9 +39,11 @@ class Replica:
         self.events.append(data)
 
 
-@pytest.mark.parametrize(("kind", "options"), [("nats", {"group": "workers"}), ("rabbitmq", {})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("nats", {"group": "workers"}), ("mqtt", {"group": "workers"}), ("rabbitmq", {})]
+)
 async def test_replicas_share_the_work(place: Place, options: dict[str, str]) -> None:
-    """A queue group on NATS, the one queue on RabbitMQ: every message to one replica, and none is idle."""
+    """By a queue group (NATS), a shared subscription (MQTT) or the queue (RabbitMQ); no replica is idle."""
     one, two = Replica("one"), Replica("two")
     await place.serve(one, **options)
     await place.serve(two, **options)
@@ -56,7 +58,7 @@ async def test_replicas_share_the_work(place: Place, options: dict[str, str]) ->
     assert min(len(one.events), len(two.events)) > 20
 
 
-@pytest.mark.parametrize("kind", ["redis", "nats"])
+@pytest.mark.parametrize("kind", ["redis", "nats", "mqtt"])
 async def test_without_a_group_every_replica_gets_every_message(place: Place) -> None:
     """The caller takes the first answer and drops the second; an event is handled twice."""
     one, two = Replica("one"), Replica("two")
@@ -147,9 +149,14 @@ async def test_prefetch_bounds_what_is_under_way(place: Place) -> None:
 
 @pytest.mark.parametrize("kind", ["rabbitmq"])
 async def test_a_stored_event_survives_the_death_of_its_broker(place: Place) -> None:
-    """Persistent and confirmed: emit returned, so it is there after a kill and a restart, before any service runs."""
+    """Persistent and confirmed: emit returned, so it is there after a kill and a restart, before any service runs.
+
+    The restart before is part of the promise: a queue declared a moment before the kill can be lost itself, for
+    RabbitMQ (3.10, seen once in 12 kills) writes its list of queues a little later than it says that it has one.
+    """
     assert place.broker
-    client = await place.connect(delivery="at-least-once")
+    client = await place.connect(delivery="at-least-once", timeout=LIMIT)
+    await place.broker.restart()
     for number in range(20):
         await client.emit("event", number)
     place.broker.kill()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from contract_help import Place
 
-from postoffice import Client, Context, NoHandlerError, RpcError, message_pattern
+from postoffice import Client, Context, NoHandlerError, RequestTimeout, RpcError, message_pattern
 
 VALUES = [
     "text",
@@ -112,6 +112,7 @@ async def test_any_other_error_leaks_nothing(client: Client, caplog: pytest.LogC
     assert "swordfish" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["tcp", "redis", "nats", "rabbitmq"])
 async def test_a_pattern_that_nobody_handles_fails_at_once(client: Client) -> None:
     """No timeout is waited for, and the error says that nothing was done."""
     with pytest.raises(NoHandlerError, match="nobody handles 'nope'") as caught:
@@ -120,12 +121,20 @@ async def test_a_pattern_that_nobody_handles_fails_at_once(client: Client) -> No
     assert await client.send("echo", 1) == 1
 
 
+@pytest.mark.parametrize("kind", ["mqtt"])
+async def test_a_pattern_that_nobody_handles_times_out_where_no_broker_tells(client: Client) -> None:
+    """MQTT tells a sender nothing of who is subscribed."""
+    with pytest.raises(RequestTimeout, match="no answer to 'nope'"):
+        await client.send("nope", timeout=0.2)
+    assert await client.send("echo", 1) == 1
+
+
 async def test_headers_and_id_arrive_in_the_context(client: Client) -> None:
     """In the transport's own headers, or beside the data where it has none."""
     pattern, headers, identity, attempt, transport = await client.send("context", headers={"x-trace": "abc"})
     assert (pattern, headers, attempt) == ("context", {"x-trace": "abc"}, 1)
     assert identity
-    assert transport in ("TCP", "Redis", "NATS", "RabbitMQ")
+    assert transport in ("TCP", "Redis", "NATS", "RabbitMQ", "MQTT")
     assert (await client.send("context"))[1] == {}
 
 

@@ -13,7 +13,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import ConnectionLost, UsageError
@@ -81,6 +81,9 @@ class Delivery:
 
     reply_has_id: ClassVar[bool] = True
     """Whether reply packets carry the request's id (RabbitMQ's do not)."""
+
+    text_is_data: ClassVar[bool] = True
+    """Whether a body that is no JSON is an event's data, as text (NestJS drops it on NATS)."""
 
     def reply(self, packet: bytes) -> None:
         """Send a reply packet, buffered, in order. At most once: a caller that is gone gets nothing."""
@@ -232,7 +235,10 @@ def reason_of(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if error is not None else "it closed the connection"
 
 
-def start(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+Result = TypeVar("Result")
+
+
+def start(coroutine: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Result]:
     """Run a coroutine as a task; its first step at once where Python can (3.12), which saves a turn of the loop."""
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, eager_start=True)

@@ -12,7 +12,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import nats
 from nats.aio.client import Client as NatsClient
@@ -29,6 +29,7 @@ NO_SUBJECT = re.compile(r"\s|^$|^\.|\.$|\.\.")  # white space ends the subject i
 
 class NatsDelivery(Delivery):
     __slots__ = ("_reply_to", "_transport")
+    text_is_data: ClassVar[bool] = False
 
     def __init__(self, transport: NatsTransport, route: str, message: Msg) -> None:
         super().__init__(message.data, route, message.headers, address=message.subject)

@@ -1,0 +1,291 @@
+"""Messages captured from NestJS, the service they were sent to, and raw peers that play either side."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import codecs
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiormq
+import nats
+import redis.asyncio as redis
+from contract_help import LIMIT, Place
+from pamqp.commands import Basic
+
+from postoffice import Context, RpcError, event_pattern, message_pattern
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+FILES = {"tcp": "tcp", "redis": "redis", "nats": "nats", "nats-queue": "nats", "rmq": "rabbitmq"}
+
+
+def load(name: str) -> dict[str, Any]:
+    """A file of captured messages."""
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def cases_of(name: str) -> dict[str, list[dict[str, Any]]]:
+    """The captured messages of a file, by the name of their case, in wire order."""
+    cases: dict[str, list[dict[str, Any]]] = {}
+    for case in load(name)["cases"]:
+        cases.setdefault(case["name"], []).append(case)
+    return cases
+
+
+def bytes_of(case: dict[str, Any]) -> bytes:
+    """The exact bytes of a captured payload."""
+    return base64.b64decode(case["payload_base64"]) if "payload_base64" in case else case["payload"].encode()
+
+
+def packet_of(case: dict[str, Any]) -> dict[str, Any]:
+    """The packet in a captured payload; on TCP, what follows the length."""
+    text = bytes_of(case).decode()
+    return dict(json.loads(text.partition("#")[2] if "framing" in case else text))
+
+
+def one_shape(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A stream's end may come with its last value or after it. Both are legal; here they become the former."""
+    if len(packets) > 1 and "isDisposed" in packets[-1] and not packets[-1].keys() & {"response", "err"}:
+        return [*packets[:-2], packets[-2] | packets[-1]]
+    return packets
+
+
+class Probe:
+    """The service that NestJS served while its messages were captured, in postoffice."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def note(self, handler: str, data: Any, **more: Any) -> None:
+        self.events.append({"handler": handler, "data": data, **more})
+
+    @message_pattern({"cmd": "sum"})
+    async def sum(self, data):
+        return sum(data)
+
+    @message_pattern({"op": {"name": "mul", "v": 2}, "service": "math"})
+    async def twice(self, data):
+        return data * 2
+
+    @message_pattern(42)
+    async def number(self, data):
+        return {"num": data}
+
+    @message_pattern("probe.echo")
+    async def echo(self, data):
+        return data
+
+    @message_pattern("probe.error.rpc.string")
+    async def rpc_string(self):
+        raise RpcError("boom")
+
+    @message_pattern("probe.error.rpc.object")
+    async def rpc_object(self):
+        raise RpcError({"code": 42, "message": "custom", "details": ["a", "b"]})
+
+    @message_pattern("probe.error.plain")
+    async def plain(self):
+        raise ValueError("secret detail")
+
+    @message_pattern("probe.error.async")
+    async def late_error(self):
+        await asyncio.sleep(0.01)
+        raise RpcError("late boom")
+
+    @message_pattern("probe.stream.sync")
+    async def stream_sync(self):
+        for value in (1, 2, 3):
+            yield value
+
+    @message_pattern("probe.stream.async")
+    async def stream_async(self):
+        for value in (1, 2, 3):
+            yield value
+            await asyncio.sleep(0.01)
+
+    @message_pattern("probe.stream.error")
+    async def stream_error(self):
+        yield 1
+        raise RpcError("mid-stream")
+
+    @message_pattern("probe.stream.empty")
+    @message_pattern("probe.ret.undefined")  # Python has no undefined: an answer without a value is an empty stream
+    async def empty(self):
+        for nothing in ():
+            yield nothing
+
+    @message_pattern("probe.ret.null")
+    async def null(self):
+        return None
+
+    @message_pattern("probe.ret.promise")
+    async def promise(self, data):
+        await asyncio.sleep(0)
+        return {"got": data}
+
+    @message_pattern("probe.slow")
+    async def slow(self, data):
+        await asyncio.sleep(data["ms"] / 1000)
+        return "late"
+
+    @message_pattern("probe.events.take")
+    async def take(self):
+        taken, self.events = self.events, []
+        return {"events": taken}
+
+    @event_pattern({"evt": "created"})
+    async def created(self, data):
+        self.note("object", data)
+
+    @event_pattern("probe.evt.string")
+    async def string(self, data):
+        self.note("string", data)
+
+    @event_pattern("probe.evt.double")
+    async def double_1(self, data):
+        self.note("double-1", data)
+
+    @event_pattern("probe.evt.double")
+    async def double_2(self, data):
+        self.note("double-2", data)
+
+    @event_pattern("probe.evt.error")
+    async def broken(self, data):
+        self.note("error", data)
+        raise ValueError("event handler failed")
+
+
+class NatsProbe(Probe):
+    """With the handlers that only NATS had."""
+
+    @message_pattern("wild.*")
+    async def wild(self, data, ctx: Context):
+        return {"wild": data, "on": ctx.pattern}
+
+    @event_pattern("wevt.>")
+    async def wild_event(self, data, ctx: Context):
+        self.note("wild", data, on=ctx.pattern)
+
+
+class Caller:
+    """A NestJS client's bytes, sent by the transport's own means; what comes back, packet by packet."""
+
+    def __init__(self, send: Any, replies: asyncio.Queue[dict[str, Any]]) -> None:
+        self._send = send
+        self._replies = replies
+
+    async def ask(self, case: dict[str, Any], answered: bool) -> list[dict[str, Any]]:
+        """Send a captured message and, where NestJS answered it, take the packets up to the last one."""
+        await self._send(case)
+        packets: list[dict[str, Any]] = []
+        async with asyncio.timeout(LIMIT):
+            while answered and not (packets and packets[-1].keys() & {"isDisposed", "err", "headers"}):
+                packets.append(await self._replies.get())
+        return packets
+
+    @property
+    def unexpected(self) -> list[dict[str, Any]]:
+        """What came beyond that."""
+        return [self._replies.get_nowait() for _ in range(self._replies.qsize())]
+
+
+@asynccontextmanager
+async def raw_caller(place: Place) -> AsyncIterator[Caller]:
+    """The other side of our service."""
+    replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    async with {"tcp": _tcp, "redis": _redis, "nats": _nats, "rabbitmq": _rabbit}[place.kind](place, replies) as send:
+        yield Caller(send, replies)
+
+
+@asynccontextmanager
+async def _tcp(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[Any]:
+    host, port = place.url.removeprefix("tcp://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+
+    async def read() -> None:
+        while length := int((await reader.readuntil(b"#"))[:-1]):
+            text, decoder = "", codecs.getincrementaldecoder("utf-8")()
+            while len(text.encode("utf-16-le")) < 2 * length:
+                text += decoder.decode(await reader.readexactly(1))
+            replies.put_nowait(json.loads(text))
+
+    async def send(case: dict[str, Any]) -> None:
+        writer.write(bytes_of(case))
+
+    task = asyncio.create_task(read())
+    yield send
+    task.cancel()
+    writer.close()
+
+
+@asynccontextmanager
+async def _redis(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[Any]:
+    async with redis.Redis.from_url(place.url) as connection, connection.pubsub() as listening:
+        await listening.psubscribe("*.reply")
+
+        async def read() -> None:
+            async for message in listening.listen():
+                if message["type"] == "pmessage":
+                    replies.put_nowait(json.loads(message["data"]) | {"channel": message["channel"].decode()})
+
+        async def send(case: dict[str, Any]) -> None:
+            await connection.publish(case["channel"], bytes_of(case))
+
+        task = asyncio.create_task(read())
+        yield send
+        task.cancel()
+
+
+@asynccontextmanager
+async def _nats(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[Any]:
+    connection = await nats.connect(place.url)
+
+    async def read(message: Any) -> None:
+        replies.put_nowait(json.loads(message.data) if message.data else {"headers": message.headers["Status"]})
+
+    inbox = connection.new_inbox()
+    await connection.subscribe(inbox, cb=read)
+
+    async def send(case: dict[str, Any]) -> None:
+        wants = bool(case.get("reply") or case.get("reply_subject"))
+        await connection.publish(case["subject"], bytes_of(case), reply=inbox if wants else "")
+        await connection.flush()
+
+    yield send
+    await connection.close()
+
+
+@asynccontextmanager
+async def _rabbit(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[Any]:
+    connection = await aiormq.connect(place.url)
+    channel = await connection.channel(publisher_confirms=False)
+    queue = (await channel.queue_declare(exclusive=True)).queue
+
+    async def read(message: Any) -> None:
+        properties = message.header.properties
+        assert properties.headers == {}
+        assert properties.delivery_mode is None
+        replies.put_nowait(json.loads(message.body) | {"correlationId": properties.correlation_id})
+
+    await channel.basic_consume(queue, read, no_ack=True)
+
+    async def send(case: dict[str, Any]) -> None:
+        given = case["properties"]
+        await channel.basic_publish(
+            bytes_of(case),
+            routing_key=place.name,
+            properties=Basic.Properties(
+                headers=given.get("headers"),
+                delivery_mode=given.get("deliveryMode"),
+                correlation_id=given.get("correlationId"),
+                reply_to=queue if given.get("replyTo") else None,
+            ),
+        )
+
+    yield send
+    await connection.close()
