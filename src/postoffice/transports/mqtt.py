@@ -5,8 +5,8 @@ subscribed at that moment. QoS 1 (at least once) is not built yet. Nobody is tol
 times out. MQTT 3.1.1 has no headers: ours travel in the packet.
 
 A `/` in a pattern separates levels; in a handler's pattern `+` matches one level, and `#` the rest. Of the handlers
-that match a topic the exact one takes the message, else the first with wildcards, in the order of definition, as with
-NestJS. Every replica gets every message; with `group` (MQTT's `$share/<group>/...`) one of them does.
+that match a topic the exact one takes the message, else the first with wildcards (those of messages before those of
+events), as with NestJS. Every replica gets every message; with `group` (MQTT's `$share/<group>/...`) one of them does.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class MqttTransport(BrokerTransport):
         self._by_topic: dict[str, str | None] = {}
         self._listening: dict[str, asyncio.Future[None]] = {}  # reply topics, done once confirmed; they stay open
         self._subscribing: set[asyncio.Task[None]] = set()
+        self._written = asyncio.Event()  # something has left, or the connection has ended
         self._out: Batcher[tuple[str, bytes]] = Batcher(self._publish_all)
 
     async def _open(self) -> None:
@@ -83,7 +84,7 @@ class MqttTransport(BrokerTransport):
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._inbox),
         )
         await client.__aenter__()  # left by `_shut`
-        client._client.on_socket_register_write = _write_when_possible
+        client._client.on_socket_register_write = self._write_when_possible
         self._watcher = asyncio.create_task(self._watch(client), name="postoffice MQTT watcher")
         await self._subscribe([*map(self._filter, self._routes), *self._listening])
         for standing in self._listening.values():
@@ -115,6 +116,7 @@ class MqttTransport(BrokerTransport):
 
     async def _shut(self) -> None:
         client, self._client = self._client, None
+        self._written.set()  # whoever waits to write sees that it is over
         if client is None:
             return
         for task in [*self._subscribing, *filter(None, [self._watcher])]:
@@ -218,16 +220,32 @@ class MqttTransport(BrokerTransport):
         self._out.add((topic, body))
 
     async def _publish_all(self, items: list[tuple[str, bytes]]) -> None:
-        """All go to paho's queue, and the last is waited for: it leaves last. aiomqtt waits for each, or by a task."""
+        """Straight to paho, and wait once for all: aiomqtt waits for each, and does not see the connection break."""
+        client = self._client
+        if client is None:
+            raise ConnectionError("the connection is closed")
+        paho = client._client
+        for topic, body in items:
+            paho.publish(topic, body)
+        paho.loop_write()
         try:
-            if self._client is None:
-                raise ConnectionError("the connection is closed")
-            for topic, body in items[:-1]:
-                self._client._client.publish(topic, body)
-            await self._client.publish(*items[-1], timeout=STUCK_TIMEOUT)
-        except aiomqtt.MqttError as error:
-            self._lose(_cause(error))
+            async with asyncio.timeout(STUCK_TIMEOUT):
+                while paho.want_write():
+                    self._written.clear()
+                    await self._written.wait()
+                    if client is not self._client:
+                        raise ConnectionError("the connection broke")
+        except TimeoutError as error:
+            self._lose(error)
             raise
+
+    def _write_when_possible(self, paho: Any, _: Any, connection: Any) -> None:
+        """Have paho write. aiomqtt asks for it in the loop's next turn, when the file descriptor may be another's."""
+        asyncio.get_running_loop().add_writer(connection, self._write, paho)
+
+    def _write(self, paho: Any) -> None:
+        paho.loop_write()
+        self._written.set()
 
 
 class _Inbox(asyncio.Queue[aiomqtt.Message]):
@@ -244,8 +262,3 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
 def _cause(error: BaseException | None) -> BaseException | None:
     """Why the connection broke, unless it is one of paho's numbers, which say no more than that it did."""
     return None if isinstance(error, aiomqtt.MqttCodeError) else error
-
-
-def _write_when_possible(paho: Any, _: Any, connection: Any) -> None:
-    """Have paho write. aiomqtt asks for it in the loop's next turn, when the file descriptor may be another's."""
-    asyncio.get_running_loop().add_writer(connection, paho.loop_write)
