@@ -12,6 +12,7 @@ from typing import Any
 from classroom.brokers import BrokerError, start_broker
 
 from . import cases, replicas
+from .kafka_topics import kafka_place
 from .node import Node, install
 from .peers import NestClient, NestService, OurClient, OurService, Pair, Place
 from .wires import Wire
@@ -64,13 +65,20 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
     results: list[Result] = []
     queue = f"office-{wire.variant}" if wire.shares == "queue" else ""
     place = Place(wire.name, url, queue=queue, text_only=not wire.objects, wild=wire.wild[0], ours=wire.ours)
+    if wire.name == "kafka":
+        place = await kafka_place(place)
     for service, wanted in (
         (OurService(place), {OURS_OURS: OurClient, NEST_OURS: NestClient}),
         (NestService(place, node, packages, wire.nest_wire), {OURS_NEST: OurClient, CONTROL: NestClient}),
     ):
         if not wanted.keys() & set(pairings):
             continue
-        here = replace(place, url=await service.start())
+        try:
+            here = replace(place, url=await service.start())
+        except Exception as error:
+            reason = f"the service did not start: {error}"
+            results += [Result(wire.title, one, "every case", "failed", reason) for one in wanted]
+            continue
         try:
             for pairing, kind in wanted.items():
                 if pairing in pairings:
@@ -87,7 +95,10 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
 
 
 async def _pair(pair: Pair, pairing: str) -> list[Result]:
-    await pair.client.start()
+    try:
+        await pair.client.start()
+    except Exception as error:
+        return [Result(pair.wire.title, pairing, "every case", "failed", f"the client did not start: {error}")]
     try:
         return [await _verdict(pair.wire.title, pairing, name, cases.run(pair, name)) for name in cases.CASES]
     finally:

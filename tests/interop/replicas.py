@@ -63,7 +63,7 @@ for caller in ("ours", "Nest"):
 
 @case("without a group each replica handles each event")
 async def _all(wire: Wire, place: Place, node: Node, packages: Path) -> None:
-    if wire.broker is None or wire.shares == "queue" or wire.one_value_per_stream:
+    if wire.broker is None or wire.shares == "queue" or wire.null_ends_streams:
         raise NotApplicable("one replica gets a message, always")
     ours, theirs, client = OurService(place), NestService(place, node, packages, wire.nest_wire), OurClient(place)
     async with started(ours, theirs, client):

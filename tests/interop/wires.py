@@ -29,9 +29,11 @@ class Wire:
         shares: replicas share by "queue" or by "group"; "" where each gets all.
         wild: a handler's pattern with a wildcard, and an event that it takes.
         variant: what is special, with its options of our side (`ours`) and of NestJS's (`nest_wire`).
-        one_value_per_stream: an answer without a value comes as null. nest: the lock file of the NestJS.
+        null_ends_streams: an answer without a value comes as null, and so may the end of a stream. nest: the lock file of the NestJS.
         nest_puts_headers, nest_reads_headers: what travels beside the data can be given to a NestJS client, and is
-            shown to the handlers of a NestJS service. nest_sorts: NestJS sends to the sorted text of a pattern. nest_loses_bursts: some replies of many requests at once reach no one.
+            shown to the handlers of a NestJS service.
+        nest_sorts: NestJS sends to the sorted text of a pattern.
+        nest_loses_bursts: of many requests at once, the replies of some reach no one.
     """
 
     name: str
@@ -43,7 +45,7 @@ class Wire:
     headers: str = "headers"
     shares: str = ""
     wild: tuple[str, str] = ("", "")
-    one_value_per_stream: bool = False
+    null_ends_streams: bool = False
     variant: str = ""
     ours: dict[str, Any] = field(default_factory=dict)
     nest_wire: dict[str, Any] = field(default_factory=dict)
@@ -81,7 +83,7 @@ KAFKA = Wire(
     arrives=_text,
     nest_knows_nobody=False,
     shares="group",
-    one_value_per_stream=True,
+    null_ends_streams=True,
 )
 
 WIRES = {

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
-import { Observable, concat, concatMap, delay, of, range, throwError } from 'rxjs';
+import { concat, concatMap, delay, ignoreElements, of, range, throwError, timer } from 'rxjs';
 import { control } from './control.mjs';
 import { meeting } from './transports.mjs';
 
@@ -35,7 +35,10 @@ class Office {
   errorPlain() { throw new Error('the secret of the house'); }
   async errorLater() { await pause(20); throw new RpcException('later, no such parcel'); }
   streamNow(count) { return range(1, Number(count)); }
-  streamSlow(count) { return range(1, Number(count)).pipe(concatMap((value) => of(value).pipe(delay(20)))); }
+  streamSlow(count) {  // the end comes later than the last value
+    const values = range(1, Number(count)).pipe(concatMap((value) => of(value).pipe(delay(20))));
+    return concat(values, timer(20).pipe(ignoreElements()));
+  }
   streamFails() { return concat(of(1, 2), throwError(() => new RpcException('half-way'))); }
   streamFailsSlowly() {
     return concat(of(1, 2).pipe(concatMap((value) => of(value).pipe(delay(20)))), throwError(() => new RpcException('half-way')));
