@@ -29,7 +29,8 @@ class Wire:
         shares: replicas share by "queue" or by "group"; "" where each gets all.
         wild: a handler's pattern with a wildcard, and an event that it takes.
         variant: what is special, with its options of our side (`ours`) and of NestJS's (`nest_wire`).
-        null_ends_streams: an answer without a value comes as null, and so may the end of a stream. nest: the lock file of the NestJS.
+        null_ends_streams: an answer without a value comes as null, and so may the end of a stream.
+        nest: the lock file of the NestJS.
         nest_puts_headers, nest_reads_headers: what travels beside the data can be given to a NestJS client, and is
             shown to the handlers of a NestJS service.
         nest_sorts: NestJS sends to the sorted text of a pattern.

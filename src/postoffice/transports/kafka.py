@@ -25,7 +25,7 @@ from .. import messages
 from ..errors import ConnectError, PatternError
 from .base import Capabilities, Deliver, Delivery, reason_of
 from .broker import BrokerTransport
-from .kafka_driver import Membership, Outbox, committed, options, stop
+from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, options, stop
 from .kafka_records import (
     CORRELATION_ID,
     REPLY_PARTITION,
@@ -216,6 +216,7 @@ class KafkaTransport(BrokerTransport):
             group_id=f"{self.group}-server",
             enable_auto_commit=False,
             auto_offset_reset="latest",
+            partition_assignment_strategy=(NestRoundRobin,),
             session_timeout_ms=SESSION,
             heartbeat_interval_ms=SESSION // 3,
         )

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -26,7 +27,7 @@ from .base import Transport, log, reason_of
 from .broker import Batcher
 from .kafka_records import Record
 
-__all__ = ["Membership", "Outbox", "committed", "options", "stop"]
+__all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "stop"]
 
 BATCH_BYTES = 131_072  # what goes into one request to a partition
 DELIVERY = 10_000  # ms until what the broker did not take is given up
@@ -136,12 +137,24 @@ async def stop(driver: Any, connections: Any) -> None:
     stopping = asyncio.create_task(driver.stop())
     await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
     if not stopping.done():
-        if isinstance(driver, AIOKafkaProducer):
-            driver._message_accumulator.fail_all(KafkaError("the connection was closed"))
+        sends = isinstance(driver, AIOKafkaProducer)
+        if sends:
+            driver._sender.sender_task.cancel()
         await connections.close()
         await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
+        if sends:  # what still waits for it learns that it never went out
+            driver._message_accumulator.fail_all(KafkaError("the broker did not take them before the end"))
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
+
+
+class NestRoundRobin(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka has no type information
+    """The driver's round robin by the name that NestJS's driver has for its own: members of a group must agree on one.
+
+    With it a Python service can be a replica of a NestJS service, given that both handle the same topics.
+    """
+
+    name = "RoundRobinAssigner"
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
