@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
-import msgspec
-
-from .errors import HandlerError, RpcError
+from .errors import HandlerError
 from .messages import decode
 from .patterns import Pattern, route
+from .payloads import json_reader, value_reader
 
-__all__ = ["Handler", "collect", "event_pattern", "message_pattern"]
+__all__ = ["Handler", "collect", "event_pattern", "grpc_method", "message_pattern"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Kind = Literal["message", "event"]
+Kind = Literal["message", "event", "method"]
 MARKS = "__postoffice_patterns__"
+_WORDS = {"message": "message pattern", "method": "gRPC method"}
 
 
 def message_pattern(pattern: Pattern) -> Callable[[F], F]:
@@ -39,12 +38,28 @@ def event_pattern(pattern: Pattern) -> Callable[[F], F]:
     return _mark("event", pattern)
 
 
+def grpc_method(service: str, method: str | None = None) -> Callable[[F], F]:
+    """Answer calls of a method of a gRPC service; `method` is the function's name, capitalised: find_one -> FindOne.
+
+    Data come as a dict, as an async iterator of dicts where the .proto says that the caller sends a stream. What the
+    function returns is the reply; where the .proto says that the service sends a stream, it is an async generator.
+    A plain dict has only the fields that are set; a typed parameter gets proto3's zero values for the others.
+    A handler whose caller has gone, or whose deadline has passed, is cancelled.
+    """
+
+    def attach(function: F) -> F:
+        name = method or "".join(part[:1].upper() + part[1:] for part in function.__name__.split("_"))
+        return _attach(function, "method", f"{service}/{name}")
+
+    return attach
+
+
 def _mark(kind: Kind, pattern: Pattern) -> Callable[[F], F]:
     address = route(pattern)
 
     def attach(function: F) -> F:
-        marks = [*getattr(function, MARKS, []), (kind, address)]
-        setattr(function, MARKS, marks)
+        inner = _inner(function)
+        setattr(inner, MARKS, [*getattr(inner, MARKS, []), (kind, address)])
         return function
 
     return attach
@@ -54,15 +69,17 @@ def _mark(kind: Kind, pattern: Pattern) -> Callable[[F], F]:
 class Handler:
     """A function, what it handles, and how to call it; everything that can be found out is found out once.
 
-    `decode` turns the JSON text of the data into what the function's first parameter asks for.
+    `decode` turns the JSON text of the data (on gRPC a dict, or a stream of them) into what the function's first
+    parameter asks for; `typed` says that on gRPC it asks for every field.
     """
 
     kind: Kind
     route: str
     function: Callable[..., Any]
-    decode: Callable[[bytes | msgspec.Raw], Any]
+    decode: Callable[[Any], Any]
     parameters: int
     is_stream: bool
+    typed: bool = False
 
     @property
     def wants_context(self) -> bool:
@@ -72,24 +89,25 @@ class Handler:
         return f"<{self.kind} {self.route!r}: {_where(self.function)}>"
 
 
-def collect(*targets: Any) -> list[Handler]:
-    """The handlers of modules, functions and objects, checked.
+def collect(*targets: Any, methods: bool = False) -> list[Handler]:
+    """The handlers of modules, functions and objects, checked: those of patterns, or with `methods` those of gRPC.
 
     Raises:
         HandlerError: no handler at all; a function that is not async, takes more than (data, context), or asks
             for data of a type that cannot be checked; two handlers for one message pattern.
     """
-    handlers = [handler for target in targets for handler in _of(target)]
+    handlers = [one for target in targets for one in _of(target) if (one.kind == "method") == methods]
     if not handlers:
+        marks = "@grpc_method, as gRPC needs" if methods else "@message_pattern or @event_pattern"
         raise HandlerError(
-            "there is no handler to serve: no function here bears @message_pattern or @event_pattern."
+            f"there is no handler to serve: no function here bears {marks}."
             " Decorate one, or pass the module, function or object that has it."
         )
     taken: dict[str, Handler] = {}
     for handler in handlers:
-        if handler.kind == "message" and (first := taken.setdefault(handler.route, handler)) is not handler:
+        if handler.kind != "event" and (first := taken.setdefault(handler.route, handler)) is not handler:
             raise HandlerError(
-                f"two handlers for the message pattern {handler.route!r}: {_where(first.function)} and"
+                f"two handlers for the {_WORDS[handler.kind]} {handler.route!r}: {_where(first.function)} and"
                 f" {_where(handler.function)}. A request gets one answer: give one of them another pattern."
             )
     return handlers
@@ -99,7 +117,7 @@ def _of(target: Any) -> Iterator[Handler]:
     """The handlers of one target; one that hides in two places is taken once."""
     seen: set[int] = set()
     for function in _functions(target):
-        inner = inspect.unwrap(getattr(function, "__func__", function))
+        inner = inspect.unwrap(_inner(function))
         if id(inner) not in seen:
             seen.add(id(inner))
             for kind, address in reversed(getattr(function, MARKS)):  # decorators apply from the bottom up
@@ -115,8 +133,13 @@ def _functions(target: Any) -> Iterator[Callable[..., Any]]:
         yield target
     else:
         names = dict.fromkeys(name for base in reversed(type(target).__mro__) for name in vars(base))
-        marked = (name for name in names if hasattr(inspect.getattr_static(target, name), MARKS))
+        marked = (name for name in names if hasattr(_inner(inspect.getattr_static(target, name)), MARKS))
         yield from (getattr(target, name) for name in marked)
+
+
+def _inner(function: Any) -> Any:
+    """The function inside a method, a static method or a class method."""
+    return getattr(function, "__func__", function)
 
 
 def _handler(kind: Kind, address: str, function: Callable[..., Any]) -> Handler:
@@ -135,63 +158,22 @@ def _handler(kind: Kind, address: str, function: Callable[..., Any]) -> Handler:
             f"the handler {_where(function)} asks for {len(needed)} arguments ({', '.join(p.name for p in needed)})."
             " A handler is called with the data and the context: write (), (data) or (data, ctx)."
         )
-    decoder = _decoder(function, positional[0].name) if positional else decode
-    return Handler(kind, address, function, decoder, min(len(positional), 2), is_stream)
+    read, typed = _reader(kind, function, positional[0].name) if positional else (decode, False)
+    return Handler(kind, address, function, read, min(len(positional), 2), is_stream, typed)
 
 
-def _decoder(function: Callable[..., Any], name: str) -> Callable[[bytes | msgspec.Raw], Any]:
-    """How to read data for a parameter: checked against its annotation, taken as it is without one."""
+def _reader(kind: Kind, function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any], bool]:
     try:
-        wanted = typing.get_type_hints(inspect.unwrap(function), include_extras=True).get(name, Any)
-        read = decode if wanted is Any else _pydantic_reader(wanted) or _msgspec_reader(wanted)
+        return value_reader(function, name) if kind == "method" else (json_reader(function, name), False)
     except (NameError, TypeError) as error:
         raise HandlerError(
             f"the handler {_where(function)} wants `{name}` of a type that cannot be checked: {error}."
             " Use plain types, a dataclass, a TypedDict, a msgspec Struct or a pydantic model."
         ) from error
 
-    def checked(raw: bytes | msgspec.Raw) -> Any:
-        try:
-            return read(bytes(raw) or b"null")
-        except (ValueError, RecursionError) as error:  # msgspec's and pydantic's errors are ValueErrors
-            raise RpcError(f"invalid payload: {_plain(error)}. The handler did not run.") from error
-
-    return checked
-
-
-def _pydantic_reader(wanted: Any) -> Callable[[bytes], Any] | None:
-    """pydantic's validation, where the type is a pydantic model or holds one; pydantic loads only then."""
-    parts = [wanted]
-    while parts:
-        part = parts.pop()
-        if hasattr(part, "__pydantic_validator__"):
-            from pydantic import TypeAdapter
-
-            return TypeAdapter(wanted).validate_json
-        parts += typing.get_args(part)
-    return None
-
-
-def _msgspec_reader(wanted: Any) -> Callable[[bytes], Any]:
-    """msgspec's validation. A class that JSON has no form for would refuse every message: that is said at start."""
-    try:
-        msgspec.json.schema(wanted)
-    except TypeError as error:
-        raise TypeError(
-            f"{getattr(wanted, '__name__', wanted)} is, or holds, a class that JSON knows no form of"
-        ) from error
-    return msgspec.json.Decoder(wanted).decode
-
-
-def _plain(error: Exception) -> str:
-    """A validation error in a line: where, and what was expected."""
-    if hasattr(error, "errors"):  # pydantic lists them
-        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'data'}: {one['msg']}" for one in error.errors())
-    return str(error)
-
 
 def _where(function: Callable[..., Any]) -> str:
-    inner = inspect.unwrap(getattr(function, "__func__", function))
+    inner = inspect.unwrap(_inner(function))
     code = getattr(inner, "__code__", None)
     name = getattr(inner, "__qualname__", repr(inner))
     return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
