@@ -133,6 +133,7 @@ class ServiceHandle:
         for one in self._chosen(None):
             one.child.signal(signal.SIGCONT)
             one.paused = False
+        self._told()
         await self._do(self._fleet.until_ready())
 
     async def restart(self) -> None:
