@@ -28,7 +28,7 @@ import nbformat.validator
 Notebook = Any  # nbformat has no types of its own
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-START = 'raise NotImplementedError("Your code goes here. The text above says what it must do.")'
+START = 'raise NotImplementedError("Your code goes here: see the text above.")'
 CELL_TIMEOUT = 60  # seconds; the longest cell of the course needs about ten
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},

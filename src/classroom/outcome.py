@@ -23,8 +23,8 @@ class Outcome:
             return f"answered {self.answer!r} after {self.ms:.1f} ms"
         if isinstance(self.error, RpcError):
             return f"RpcError after {self.ms:.1f} ms: {self.error}"
-        may = "MAY have happened" if self.error.may_have_happened else "did not happen"
-        return f"{type(self.error).__name__} after {self.ms:.1f} ms; the work {may}"
+        may = "it MAY have happened" if self.error.may_have_happened else "it did not happen"
+        return f"{type(self.error).__name__} after {self.ms:.1f} ms; {may}"
 
 
 async def outcome(call: Awaitable[Any]) -> Outcome:

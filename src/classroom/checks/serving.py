@@ -51,7 +51,7 @@ def is_handle(service: Any) -> bool:
 async def is_up(result: Result, name: str, service: Any) -> bool:
     """Judge whether a service serves; the conditions after it make no sense otherwise."""
     if not is_handle(service):
-        seen = f"{name} is now a {type(service).__name__}"
+        seen = f"{name} = {service!r:.60}"
         return result.judge(f"{name} is a service", False, seen=seen, hint=f"run the %%service {name} cell again.")
     try:
         await service.ready()
