@@ -17,7 +17,6 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
-    KafkaError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
 )
@@ -121,7 +120,7 @@ class Outbox:
         sent.add_done_callback(functools.partial(self._sent, topic))
 
     def _sent(self, topic: str, sent: asyncio.Future[Any]) -> None:
-        error = None if sent.cancelled() else sent.exception()
+        error = ConnectionError("closed before the broker took them") if sent.cancelled() else sent.exception()
         if error is not None:
             log.warning("messages for the topic %s may be lost: %s", topic, reason_of(error))
         if isinstance(error, OutOfOrderSequenceNumber | ProducerFenced):  # this producer sends nothing any more
@@ -133,17 +132,14 @@ def _added(batch: Any, record: Record) -> bool:
 
 
 async def stop(driver: Any, connections: Any) -> None:
-    """Stop a producer or a consumer. Where the broker does not answer, closing the connections ends its waiting."""
+    """Stop a producer or a consumer. Where the broker does not answer, what waits for it is given up."""
     stopping = asyncio.create_task(driver.stop())
     await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
     if not stopping.done():
-        sends = isinstance(driver, AIOKafkaProducer)
-        if sends:
-            driver._sender.sender_task.cancel()
+        if isinstance(driver, AIOKafkaProducer):
+            await _abandon(driver)
         await connections.close()
         await asyncio.wait([stopping], timeout=STOP_TIMEOUT)
-        if sends:  # what still waits for it learns that it never went out
-            driver._message_accumulator.fail_all(KafkaError("the broker did not take them before the end"))
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
 
@@ -155,6 +151,20 @@ class NestRoundRobin(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiok
     """
 
     name = "RoundRobinAssigner"
+
+
+async def _abandon(producer: Any) -> None:
+    """End a producer's tasks, and give up its batches: by itself it would try to send them for `DELIVERY`."""
+    sender = producer._sender.sender_task
+    for _ in range(100):  # each time, it goes on to wait for another request of its own
+        if sender.done():
+            break
+        sender.cancel()
+        await asyncio.sleep(0)
+    waiting = producer._message_accumulator
+    waiting._pending_batches.update(batch for batches in waiting._batches.values() for batch in batches)
+    for batch in list(waiting._pending_batches):
+        batch.future.cancel()
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
