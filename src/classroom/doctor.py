@@ -2,7 +2,7 @@
 
 Needs Python 3.11 and its standard library only, so that it works before anything is set up:
 `python3 src/classroom/doctor.py`. Starts nothing, fetches nothing, needs no network.
-With `--time` (after `make setup`), each broker is started and removed by each engine, and timed.
+`python -m classroom.doctor --time`, after `make setup`, starts each broker by each engine, and times it.
 """
 
 import argparse
@@ -106,7 +106,7 @@ async def _timed() -> None:
                 with contextlib.redirect_stdout(None):
                     first, broker = await _clocked(start_broker(kind.name, engine=engine, name=f"doctor-{kind.name}"))
             except BrokerError as error:
-                print(f"{kind.title:<10} {engine:<9}  {str(error).splitlines()[0]}")
+                print(f"{kind.title:<10} {engine:<9}  {error}")
                 continue
             async with broker:
                 clean, _ = await _clocked(broker.restart())
