@@ -26,7 +26,7 @@ from .errors import (
     UnsupportedError,
     UsageError,
 )
-from .handlers import event_pattern, message_pattern
+from .handlers import event_pattern, grpc_method, message_pattern
 from .service import Service
 from .tls import Tls
 
@@ -47,5 +47,6 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "event_pattern",
+    "grpc_method",
     "message_pattern",
 ]

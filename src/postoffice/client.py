@@ -7,6 +7,7 @@ import logging
 import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -49,6 +50,7 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT,
         delivery: DeliveryMode = "at-most-once",
         exchange: str | None = None,
+        proto: str | Path | None = None,
         tls: Tls | None = None,
     ) -> Client:
         """Connect to a service (TCP), or to a broker.
@@ -59,12 +61,15 @@ class Client:
             exchange: RabbitMQ only, instead of a queue: the topic exchange of the services.
             timeout: seconds that `send` waits for an answer, where the call does not say.
             delivery: "at-least-once" makes `emit` wait until the broker has stored the event.
+            proto: gRPC only, and required there: the .proto file of the service.
             tls: for a URL with TLS (`tls://`, `rediss://`, `nats+tls://`, `amqps://`): whom to trust, who we are.
 
         Raises:
             ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.
         """
-        transport = create(url, queue=queue, exchange=exchange, durable=delivery == "at-least-once", tls=tls)
+        transport = create(
+            url, queue=queue, exchange=exchange, durable=delivery == "at-least-once", proto=proto, tls=tls
+        )
         client = cls(transport, _seconds(timeout))
         transport.replies = client
         await transport.connect()
@@ -135,6 +140,21 @@ class Client:
             self._transport.event_pattern(pattern, address), data, None, self._metadata(headers)
         )
         await self._hand_over(self._transport.publish(address, packet, headers), self._timeout, address)
+
+    def service(self, name: str) -> Any:
+        """A service of the .proto, on gRPC only: `await client.service("HeroService").FindOne({"id": 1}, timeout=1)`.
+
+        Args:
+            name: with its package (`hero.HeroService`), or without where there is only one of that name.
+
+        Each method takes data, timeout (seconds) and headers. Where the .proto says that the service sends a stream,
+        `async for` takes it; where the caller sends one, data is an iterable, or an async iterable, of dicts.
+
+        Raises:
+            UnsupportedError: another transport than gRPC. UsageError: no such service. Its methods raise as `send`.
+        """
+        self._check_open()
+        return self._transport.service(name, lambda timeout: self._timeout if timeout is None else _seconds(timeout))
 
     async def close(self) -> None:
         """Send what is buffered and close. Calls that still wait get a ConnectionLost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,8 @@ class Context:
         correlation_id: the id of the request, or the message's own correlation id; None for an event without.
         attempt: 1 for the first delivery; 2 when the broker says that it delivered the message before.
         transport: the name of the transport, e.g. "tcp".
-        raw: the message's body, as it came.
+        raw: the message's body, as it came; empty on gRPC.
+        deadline: when the caller gives up, in the event loop's time; None where it has not said (only gRPC carries it).
     """
 
     pattern: str
@@ -28,3 +30,9 @@ class Context:
     attempt: int = 1
     transport: str = ""
     raw: bytes = b""
+    deadline: float | None = None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the caller gives up; None where it has not said."""
+        return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_running_loop().time())

@@ -7,6 +7,7 @@ rejection. Nothing of this is decided anywhere else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -20,7 +21,7 @@ from .errors import PayloadError, RpcError
 from .handlers import Handler
 from .messages import INTERNAL_ERROR, Packet
 from .patterns import route_of_json
-from .transports.base import Delivery, start
+from .transports.base import Call, Delivery, start
 
 __all__ = ["Dispatch"]
 
@@ -53,10 +54,10 @@ class Dispatch:
         self._messages: dict[str, Handler] = {}
         self._events: dict[str, list[Handler]] = defaultdict(list)
         for one in handlers:
-            if one.kind == "message":
-                self._messages[one.route] = one
-            else:
+            if one.kind == "event":
                 self._events[one.route].append(one)
+            else:
+                self._messages[one.route] = one
         self._routes: dict[bytes, str | None] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._paused = False
@@ -80,6 +81,9 @@ class Dispatch:
 
     def deliver(self, delivery: Delivery) -> None:
         """Read a message and start its work. Called by the transport for each message; never raises, never waits."""
+        if isinstance(delivery, Call):
+            self._begin(self._answer(delivery))
+            return
         try:
             packet = messages.read_packet(delivery.body)
         except msgspec.ValidationError:
@@ -154,6 +158,24 @@ class Dispatch:
             if not isinstance(error, Exception):
                 raise
 
+    async def _answer(self, call: Call) -> None:
+        """The same for a call, which has values instead of packets, and a status at its end."""
+        call.task = asyncio.current_task()
+        handler = self._messages[call.address or ""]
+        try:
+            result = await self._call(handler, Packet(), call)
+            if handler.is_stream:
+                async with contextlib.aclosing(result):
+                    async for value in result:
+                        await call.value(value)
+            else:
+                await call.value(result)
+            call.end()
+        except BaseException as error:
+            call.end(self._told(error, handler.route))
+            if not isinstance(error, Exception):
+                raise
+
     async def _refuse(self, packet: Packet, delivery: Delivery) -> None:
         """A request that comes while the service stops: its caller is told at once that nothing was done."""
         await delivery.ack()
@@ -162,15 +184,18 @@ class Dispatch:
 
     def _error(self, error: BaseException, route: str) -> bytes:
         """What a caller is told: what an RpcError says, and of any other error nothing, for it may be a secret."""
+        try:
+            return messages.error_fields(self._told(error, route))
+        except PayloadError as unwritable:
+            return messages.error_fields(self._told(unwritable, route))
+
+    def _told(self, error: BaseException, route: str) -> Any:
         if isinstance(error, asyncio.CancelledError):
-            return messages.error_fields(CANCELLED)
+            return CANCELLED
         if isinstance(error, RpcError):
-            try:
-                return messages.error_fields(error.error)
-            except PayloadError as unwritable:
-                error = unwritable
+            return error.error
         log.error("%s: the handler of %s failed", self.name, route, exc_info=error)
-        return messages.error_fields(INTERNAL_ERROR)
+        return INTERNAL_ERROR
 
     def _event(self, route: str | None, packet: Packet, delivery: Delivery) -> Coroutine[Any, Any, None]:
         """Start every handler of the event, before any of a later message; what is returned settles it."""
@@ -211,12 +236,13 @@ class Dispatch:
 
     async def _call(self, handler: Handler, packet: Packet, delivery: Delivery) -> Any:
         """The handler's result, or for a stream its generator."""
+        data = delivery.data if isinstance(delivery, Call) else packet.data
         if not handler.parameters:
             call = handler.function()
         elif not handler.wants_context:
-            call = handler.function(handler.decode(packet.data))
+            call = handler.function(handler.decode(data))
         else:
-            call = handler.function(handler.decode(packet.data), self._context(handler, packet, delivery))
+            call = handler.function(handler.decode(data), self._context(handler, packet, delivery))
         return call if handler.is_stream else await call
 
     def _context(self, handler: Handler, packet: Packet, delivery: Delivery) -> Context:
@@ -229,6 +255,7 @@ class Dispatch:
             attempt=delivery.attempt,
             transport=self._transport,
             raw=delivery.body,
+            deadline=delivery.deadline if isinstance(delivery, Call) else None,
         )
 
 

@@ -48,7 +48,7 @@ def grpc_method(service: str, method: str | None = None) -> Callable[[F], F]:
     """
 
     def attach(function: F) -> F:
-        name = method or "".join(part[:1].upper() + part[1:] for part in function.__name__.split("_"))
+        name = method or "".join(part[:1].upper() + part[1:] for part in _inner(function).__name__.split("_"))
         return _attach(function, "method", f"{service}/{name}")
 
     return attach
@@ -56,13 +56,13 @@ def grpc_method(service: str, method: str | None = None) -> Callable[[F], F]:
 
 def _mark(kind: Kind, pattern: Pattern) -> Callable[[F], F]:
     address = route(pattern)
+    return lambda function: _attach(function, kind, address)
 
-    def attach(function: F) -> F:
-        inner = _inner(function)
-        setattr(inner, MARKS, [*getattr(inner, MARKS, []), (kind, address)])
-        return function
 
-    return attach
+def _attach(function: F, kind: Kind, address: str) -> F:
+    inner = _inner(function)
+    setattr(inner, MARKS, [*getattr(inner, MARKS, []), (kind, address)])
+    return function
 
 
 @dataclass(frozen=True, slots=True)

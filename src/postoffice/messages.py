@@ -68,7 +68,7 @@ class Reply(msgspec.Struct, forbid_unknown_fields=True):
         return bytes(self.err) not in FALSY
 
 
-_encoder = msgspec.json.Encoder(enc_hook=lambda value: _foreign(value))
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: foreign(value))
 _packets = msgspec.json.Decoder(Packet)
 _replies = msgspec.json.Decoder(Reply)
 _values: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
@@ -188,7 +188,7 @@ def read_reply(body: bytes) -> Reply:
         return Reply(response=Raw(body), is_disposed=TRUE, id=identity)
 
 
-def _foreign(value: Any) -> Any:
+def foreign(value: Any) -> Any:
     """The JSON form of a pydantic model, without importing pydantic."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")

@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--delivery", default="at-most-once", choices=["at-most-once", "at-least-once"])
     run.add_argument("--grace", type=float, default=10.0, help="seconds that handlers may take when it stops")
     run.add_argument("--http", metavar="HOST:PORT", help="also serve the module's ASGI application `app` there")
+    run.add_argument("--proto", metavar="FILE", help="the .proto file of the handlers' services (gRPC)")
     run.add_argument("--tls-cert", metavar="FILE", help="our certificate, for a URL with TLS (PEM)")
     run.add_argument("--tls-key", metavar="FILE", help="its private key")
     run.add_argument("--tls-ca", metavar="FILE", help="whom to trust; with TCP: clients must show a certificate")
@@ -162,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
             grace=options.grace,
             exchange=options.exchange,
             wildcards=options.wildcards,
+            proto=options.proto,
             tls=tls,
         )
         asyncio.run(serve(service, getattr(module, "app", None), options.http, options.ready_fd))

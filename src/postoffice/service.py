@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ class Service:
         exchange: RabbitMQ only: a topic exchange. Its messages reach every service with a pattern that matches,
             and patterns may have wildcards: `*` is one word between dots, `#` at the end is all the rest.
         wildcards: Redis only: patterns may have them (`*` any text, `?` one character, `[ab]` one of these).
+        proto: gRPC only, and required there: the .proto file that has the services of the handlers.
         tls: for a URL with TLS: our certificate, and whom to trust.
 
     Raises:
@@ -53,11 +55,12 @@ class Service:
         prefetch: int = 16,
         exchange: str | None = None,
         wildcards: bool = False,
+        proto: str | Path | None = None,
         tls: Tls | None = None,
     ) -> None:
         if delivery not in ("at-most-once", "at-least-once"):
             raise UsageError(f"delivery is 'at-most-once' or 'at-least-once'; got {delivery!r}")
-        self.handlers = collect(*targets)
+        self.handlers = collect(*targets, methods=kind_of(url).capabilities.methods)
         self.name = name or "service"
         self.grace = grace
         self._transport = create(
@@ -68,6 +71,7 @@ class Service:
             wildcards=wildcards,
             durable=delivery == "at-least-once",
             prefetch=prefetch,
+            proto=proto,
             tls=tls,
         )
         self._dispatch = Dispatch(self.handlers, self.name, self._transport.name, self._crowded)
@@ -101,10 +105,12 @@ class Service:
 
         Raises:
             ConnectError: the address is in use, or the broker cannot be reached.
-            PatternError: a pattern that this transport cannot carry.
+            PatternError: a pattern that this transport cannot carry. HandlerError: a handler that no method of the
+            .proto asks for, or of another shape.
         """
         self._dispatch.draining = False
         try:
+            await self._transport.check(self.handlers)
             await self._transport.subscribe(self._dispatch.routes, self._dispatch.deliver)
         except BaseException:
             await self._transport.close()

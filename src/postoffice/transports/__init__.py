@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ TRANSPORTS = {  # URL scheme -> module and class
     "nats": ("nats", "NatsTransport"),
     "amqp": ("rabbitmq", "RabbitTransport"),
     "mqtt": ("mqtt", "MqttTransport"),
+    "grpc": ("grpc", "GrpcTransport"),
     "kafka": ("kafka", "KafkaTransport"),
     # the same over TLS
     "tls": ("tcp", "TcpTransport"),
@@ -53,6 +55,7 @@ def create(
     exchange: str | None = None,
     group: str | None = None,
     wildcards: bool = False,
+    proto: str | Path | None = None,
     durable: bool = False,
     **options: Any,
 ) -> Transport:
@@ -74,6 +77,10 @@ def create(
         raise UsageError(
             f"{kind.name} has no queues: messages find their handler by pattern. Leave out queue={queue!r}."
         )
+    if proto is None and can.methods:
+        raise UsageError(f"{kind.name} knows its messages from a .proto file, so say which: proto='hero.proto'.")
+    if proto is not None and not can.methods:
+        raise UsageError(f"{kind.name} sends JSON and needs no .proto file. Leave out proto={str(proto)!r}.")
     if group and not can.groups:
         raise UnsupportedError(
             f"{kind.name} cannot share messages in a group ({group!r}). NATS (nats://) and MQTT (mqtt://) can;"
@@ -84,4 +91,6 @@ def create(
             f"{kind.name} cannot deliver at least once here: nothing is acknowledged after the work, so what a crash"
             " interrupts is gone. Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
         )
-    return kind(url, queue=queue, exchange=exchange, group=group, wildcards=wildcards, durable=durable, **options)
+    return kind(
+        url, queue=queue, exchange=exchange, group=group, wildcards=wildcards, proto=proto, durable=durable, **options
+    )

@@ -13,10 +13,12 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import ConnectionLost, UsageError
+from ..errors import ConnectionLost, UnsupportedError, UsageError
+from ..handlers import Handler
 from ..patterns import Pattern
 from ..tls import Tls, explain
 
@@ -40,6 +42,7 @@ class Capabilities:
         queues: messages go to a named queue, so a client must say which.
         exchanges: they can go to a topic exchange instead, which hands them to every queue whose pattern matches.
         wildcards: a handler's pattern may have them when `wildcards=True` asks for it.
+        methods: instead of patterns there are the methods of a .proto's services, so both sides must say which file.
     """
 
     acks: bool = False
@@ -49,6 +52,7 @@ class Capabilities:
     queues: bool = False
     exchanges: bool = False
     wildcards: bool = False
+    methods: bool = False
 
 
 class Delivery:
@@ -103,6 +107,33 @@ class Delivery:
         """What came is no packet. A stream of bytes that lost its framing closes; a broker goes on."""
 
 
+class Call(Delivery):
+    """A call with values instead of packets, and a status at its end (gRPC).
+
+    Attributes:
+        data: a dict, or an async iterator of dicts. deadline: when the caller gives up, in the event loop's time.
+        task: the work, once it has begun; to be cancelled when the caller has gone.
+    """
+
+    __slots__ = ("data", "deadline", "task")
+
+    def __init__(
+        self, route: str, data: Any, headers: Mapping[str, Any] | None = None, deadline: float | None = None
+    ) -> None:
+        super().__init__(b"", route, headers)
+        self.data = data
+        self.deadline = deadline
+        self.task: asyncio.Task[None] | None = None
+
+    async def value(self, value: Any) -> None:
+        """Send the reply, or the next one of a stream."""
+        raise NotImplementedError
+
+    def end(self, error: Any = None) -> None:
+        """Once, after the last value. `error`: what the caller is told, as in an RpcError."""
+        raise NotImplementedError
+
+
 Deliver = Callable[[Delivery], None]
 
 
@@ -127,7 +158,8 @@ class Transport(abc.ABC):
             messages of a pattern (only where `capabilities.groups`). durable: whether events are to survive a
             crash of the service or of the broker (only where `capabilities.acks`). prefetch: how many
             messages may be unacknowledged at once. exchange: a topic exchange (only where `capabilities.exchanges`).
-            wildcards: handlers' patterns may have them (only where `capabilities.wildcards`).
+            wildcards: handlers' patterns may have them (only where `capabilities.wildcards`). proto: the .proto file
+            (only where `capabilities.methods`).
             tls: whom to trust and who we are, for a scheme with TLS.
     """
 
@@ -144,6 +176,7 @@ class Transport(abc.ABC):
         prefetch: int = 16,
         exchange: str | None = None,
         wildcards: bool = False,
+        proto: str | Path | None = None,
         tls: Tls | None = None,
     ) -> None:
         self.url = url
@@ -153,6 +186,7 @@ class Transport(abc.ABC):
         self.prefetch = prefetch
         self.exchange = exchange
         self.wildcards = wildcards
+        self.proto = proto
         self.secure = urlsplit(url).scheme in SECURE
         if tls is not None and not self.secure:
             raise UsageError(f"tls= is given, and the scheme of {self.public_url} is without TLS. Use one of {SECURE}.")
@@ -183,6 +217,15 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
         """Send an event, like `request`. When `durable`, it is awaited until the broker has confirmed it."""
+
+    async def check(self, handlers: Iterable[Handler]) -> None:
+        """Look at the handlers before they are served. Raises HandlerError where they do not fit this transport."""
+
+    def service(self, name: str, limit: Callable[[float | None], float]) -> Any:
+        """A service of a .proto, for a client; `limit` says how many seconds a call may take."""
+        raise UnsupportedError(
+            f"{self.name} has no services with methods: use send and emit, with a pattern. gRPC (grpc://) has them."
+        )
 
     @abc.abstractmethod
     async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
