@@ -58,7 +58,7 @@ def test_what_nests_client_sends(case: dict[str, Any]) -> None:
         data = json.loads(case["payload"])
     if case["name"].startswith("two_concurrent"):
         data = int(case["payload"])
-    record = sent_record(messages.write_packet(case["pattern"], data), given_headers, protocol)
+    record = sent_record(messages.write_packet(case["topic"], data), given_headers, protocol)
     assert record.value == value_of(case)
     assert record.key == (case["key"]["payload"].encode() if case["key"] else None)
     assert record.headers == [*headers.items(), *protocol]
@@ -98,8 +98,9 @@ def test_an_end_without_a_value_is_told_from_a_last_none() -> None:
 
 @pytest.mark.parametrize(
     ("data", "value"),
-    [("text", b"text"), ("", b""), (7, b"7"), (-1.5, b"-1.5"), (100.0, b"100"), (1e21, b"1e+21"), 
-     (2**70, str(2**70).encode()),      (True, b"true"), (None, None), ([], b"[]"), ({"é": None}, '{"é":null}'.encode())],
+    [("text", b"text"), ("", b""), (7, b"7"), (-1.5, b"-1.5"), (100.0, b"100"), (1e21, b"1e+21"),
+     (2**70, str(2**70).encode()), (True, b"true"), (None, None), ([], b"[]"),
+     ({"é": None}, '{"é":null}'.encode())],
 )  # fmt: skip
 def test_values(data: object, value: bytes | None) -> None:
     """Text for what is no object or list, as JavaScript writes it."""

@@ -164,6 +164,12 @@ class Batcher(Generic[Item]):
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    def cancel(self) -> None:
+        """Give up what is waiting."""
+        self._items.clear()
+        if self._task is not None:
+            self._task.cancel()
+
     async def _flush(self) -> None:
         try:
             while self._items:

@@ -67,7 +67,7 @@ class KafkaDelivery(Delivery):
         super().__init__(body, record.topic, with_text(headers, record.key), correlation_id=identity)
 
     def reply(self, packet: bytes) -> None:
-        self._transport.outbox.put(self._reply_topic, reply_record(packet, self._correlation_id, self._partition))
+        self._transport.outbox.add(self._reply_topic, reply_record(packet, self._correlation_id, self._partition))
 
 
 class KafkaTransport(BrokerTransport):
@@ -151,7 +151,7 @@ class KafkaTransport(BrokerTransport):
                 " Does the broker make topics by itself (auto.create.topics.enable)?"
             ) from error
         if heard:
-            await (self.outbox.put(route, self._addressed(record, route, request_id)) or asyncio.sleep(0))
+            self.outbox.add(route, self._addressed(record, route, request_id))
         elif self.replies is not None:
             self.replies.on_nobody(request_id, "there is no such topic, so no service has ever subscribed to it")
 
@@ -189,7 +189,7 @@ class KafkaTransport(BrokerTransport):
 
     async def _publish_when_up(self, route: str, record: Record) -> None:
         await self._ready()
-        self.outbox.put(route, record)
+        self.outbox.add(route, record)
 
     # as a service
 

@@ -29,7 +29,7 @@ from .kafka_records import Record
 __all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "stop"]
 
 BATCH_BYTES = 131_072  # what goes into one request to a partition
-DELIVERY = 10_000  # ms until what the broker did not take is given up
+DELIVERY = 30_000  # ms until what the broker did not take is given up: it may be started again in that time
 STOP_TIMEOUT = 1.0  # seconds that a driver may take to say goodbye to a broker that does not answer
 
 if not logging.getLogger("aiokafka").level:  # it logs each attempt to connect; what matters reaches us as exceptions
@@ -64,13 +64,16 @@ class Outbox:
         self._batchers: dict[str, Batcher[Record]] = {}  # by topic, so that one that does not answer holds up no other
 
     async def open(self, options: dict[str, Any]) -> None:
-        """Connect; what was put before is sent then."""
+        """Connect."""
         self._producer = AIOKafkaProducer(
             **options, enable_idempotence=True, max_batch_size=BATCH_BYTES, request_timeout_ms=DELIVERY
         )
         await self._producer.start()
 
     async def close(self) -> None:
+        """Give up what is waiting, and disconnect."""
+        for batcher in self._batchers.values():
+            batcher.cancel()
         if self._producer is not None:
             await stop(self._producer, self._producer.client)
 
@@ -90,9 +93,16 @@ class Outbox:
 
     def put(self, topic: str, record: Record) -> Awaitable[None] | None:
         """Send with the next batch for this topic. Returns something to await while too much is waiting already."""
+        return self._batcher(topic).put(record)
+
+    def add(self, topic: str, record: Record) -> None:
+        """Send with the next batch for this topic, however much is waiting."""
+        self._batcher(topic).add(record)
+
+    def _batcher(self, topic: str) -> Batcher[Record]:
         if topic not in self._batchers:
             self._batchers[topic] = Batcher(functools.partial(self._send_all, topic))
-        return self._batchers[topic].put(record)
+        return self._batchers[topic]
 
     async def _send_all(self, topic: str, records: list[Record]) -> None:
         partitions = await self.partitions(topic)
