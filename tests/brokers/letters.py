@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import aio_pika
 import nats
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.asyncio import Redis
 
 from classroom.brokers.probes import _mqtt_connect, _mqtt_frame, _mqtt_packet, _mqtt_text
@@ -29,6 +30,9 @@ async def post(kind: str, url: str) -> None:
             await channel.declare_queue("letters", durable=True)
             message = aio_pika.Message(LETTER, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             await channel.default_exchange.publish(message, "letters")
+    elif kind == "kafka":
+        async with AIOKafkaProducer(bootstrap_servers=urlsplit(url).netloc, acks="all") as producer:
+            await producer.send_and_wait("letters", LETTER)
     else:
         await _mqtt(url, _mqtt_frame(0x33, _mqtt_text("letters"), struct.pack("!H", 1), LETTER), 0x40)  # retained
 
@@ -47,6 +51,10 @@ async def collect(kind: str, url: str) -> bytes:
         async with await aio_pika.connect(url) as connection:
             queue = await (await connection.channel()).get_queue("letters")
             return (await queue.get(timeout=5)).body
+    if kind == "kafka":
+        servers = urlsplit(url).netloc
+        async with AIOKafkaConsumer("letters", bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
+            return (await asyncio.wait_for(consumer.getone(), 10)).value
     body = await _mqtt(url, _mqtt_frame(0x82, struct.pack("!H", 1), _mqtt_text("letters"), b"\x00"), 0x31)
     return body.removeprefix(_mqtt_text("letters"))
 

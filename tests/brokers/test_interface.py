@@ -11,7 +11,7 @@ from classroom.brokers.catalogue import KINDS
 from classroom.brokers.probes import NOT_READY, probe
 from classroom.brokers.process_engine import END_LIMIT
 
-KEEPS_AFTER_A_KILL = {"nats", "rabbitmq"}  # in the set-up of this course; see the catalogue's `limits`
+KEEPS_AFTER_A_KILL = {"nats", "rabbitmq", "kafka"}  # in the set-up of this course; see the catalogue's `limits`
 
 
 @pytest.fixture(params=list(KINDS))
