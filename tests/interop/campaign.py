@@ -11,10 +11,10 @@ from typing import Any
 
 from classroom.brokers import BrokerError, start_broker
 
-from . import cases, replicas
+from . import cases, grpc_cases, grpc_peers, peers, replicas
 from .kafka_topics import kafka_place
 from .node import Node, install
-from .peers import NestClient, NestService, OurClient, OurService, Pair, Place
+from .peers import Pair, Place
 from .wires import Wire
 
 OURS_OURS, OURS_NEST, NEST_OURS, CONTROL = "ours to ours", "ours to Nest", "Nest to ours", "Nest to Nest"
@@ -67,9 +67,13 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
     place = Place(wire.name, url, queue=queue, text_only=not wire.objects, wild=wire.wild[0], ours=wire.ours)
     if wire.name == "kafka":
         place = await kafka_place(place)
+    them = grpc_peers if wire.name == "grpc" else peers
     for service, wanted in (
-        (OurService(place), {OURS_OURS: OurClient, NEST_OURS: NestClient}),
-        (NestService(place, node, packages, wire.nest_wire), {OURS_NEST: OurClient, CONTROL: NestClient}),
+        (them.OurService(place), {OURS_OURS: them.OurClient, NEST_OURS: them.NestClient}),
+        (
+            them.NestService(place, node, packages, wire.nest_wire),
+            {OURS_NEST: them.OurClient, CONTROL: them.NestClient},
+        ),
     ):
         if not wanted.keys() & set(pairings):
             continue
@@ -82,11 +86,11 @@ async def _transport(wire: Wire, url: str, node: Node, packages: Path, pairings:
         try:
             for pairing, kind in wanted.items():
                 if pairing in pairings:
-                    client = kind(here) if kind is OurClient else kind(here, node, packages, wire.nest_wire)
+                    client = kind(here) if kind is them.OurClient else kind(here, node, packages, wire.nest_wire)
                     results += await _pair(Pair(here, wire, client, service), pairing)
         finally:
             await service.stop()
-    if REPLICAS in pairings:
+    if REPLICAS in pairings and wire.name != "grpc":  # there is nothing to share: a client calls one address
         results += [
             await _verdict(wire.title, REPLICAS, name, one(wire, place, node, packages))
             for name, one in replicas.CASES.items()
@@ -100,7 +104,8 @@ async def _pair(pair: Pair, pairing: str) -> list[Result]:
     except Exception as error:
         return [Result(pair.wire.title, pairing, "every case", "failed", f"the client did not start: {error}")]
     try:
-        return [await _verdict(pair.wire.title, pairing, name, cases.run(pair, name)) for name in cases.CASES]
+        chosen = grpc_cases.CASES if pair.wire.name == "grpc" else cases.CASES
+        return [await _verdict(pair.wire.title, pairing, name, cases.run(pair, one)) for name, one in chosen.items()]
     finally:
         await pair.client.stop()
 

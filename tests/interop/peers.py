@@ -135,9 +135,7 @@ class Nest:
 
     async def start(self) -> str:
         self._folder = supervisor().folder("nest-")
-        for file in (HERE / "nest").glob("*.mjs"):
-            shutil.copy(file, self._folder)
-        (self._folder / "node_modules").symlink_to(self._packages / "node_modules")
+        self.copy()
         place = self._place
         settings = {
             "transport": place.transport, "url": place.url, "queue": place.queue, "topics": list(place.topics),
@@ -157,6 +155,12 @@ class Nest:
             raise RuntimeError(f"the NestJS {self.script} did not start ({error!r}):\n{log}") from error
         self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ready['control']}", trust_env=False, timeout=60)
         return str(ready.get("url", place.url))
+
+    def copy(self) -> None:
+        """The scripts, beside the packages that they import."""
+        for file in (HERE / "nest").glob("*.mjs"):
+            shutil.copy(file, self._folder)
+        (self._folder / "node_modules").symlink_to(self._packages / "node_modules")
 
     async def ask(self, question: Any) -> Any:
         answer = await self._http.post("/", content=json.dumps(question))
@@ -214,8 +218,8 @@ class Pair:
 
     place: Place
     wire: Wire
-    client: OurClient | NestClient
-    service: OurService | NestService
+    client: Any
+    service: Any
 
     async def call(self, pattern: Any, data: Any = None, limit: float = 5.0, **extras: Any) -> Outcome:
         return (await self.client.calls([Call(pattern, data, limit, extras=extras)]))[0]

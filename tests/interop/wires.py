@@ -97,6 +97,7 @@ WIRES = {
         RABBITMQ,
         MQTT,
         KAFKA,
+        Wire("grpc", None),
         replace(
             RABBITMQ,
             variant="exchange",
