@@ -11,7 +11,7 @@ from typing import Any
 
 from classroom.brokers import BrokerError, start_broker
 
-from . import cases, grpc_cases, grpc_peers, peers, replicas
+from . import cases, cases_events, casework, grpc_cases, grpc_peers, peers, replicas  # noqa: F401 - two of them add their cases
 from .kafka_topics import kafka_place
 from .node import Node, install
 from .peers import Pair, Place
@@ -104,8 +104,8 @@ async def _pair(pair: Pair, pairing: str) -> list[Result]:
     except Exception as error:
         return [Result(pair.wire.title, pairing, "every case", "failed", f"the client did not start: {error}")]
     try:
-        chosen = grpc_cases.CASES if pair.wire.name == "grpc" else cases.CASES
-        return [await _verdict(pair.wire.title, pairing, name, cases.run(pair, one)) for name, one in chosen.items()]
+        chosen = grpc_cases.CASES if pair.wire.name == "grpc" else casework.CASES
+        return [await _verdict(pair.wire.title, pairing, name, casework.run(pair, one)) for name, one in chosen.items()]
     finally:
         await pair.client.stop()
 
@@ -113,9 +113,9 @@ async def _pair(pair: Pair, pairing: str) -> list[Result]:
 async def _verdict(transport: str, pairing: str, name: str, work: Any) -> Result:
     try:
         await work
-    except cases.NotSupported as error:
+    except casework.NotSupported as error:
         return Result(transport, pairing, name, "not supported", str(error))
-    except cases.NotApplicable as error:
+    except casework.NotApplicable as error:
         return Result(transport, pairing, name, "does not apply", str(error))
     except Exception as error:
         return Result(transport, pairing, name, "failed", f"{type(error).__name__}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .cases import ended, same
+from .casework import ended, same
 from .peers import Call, Pair
 
 Case = Callable[[Pair], Awaitable[None]]

@@ -13,7 +13,7 @@ import aio_pika
 
 from postoffice import Service
 
-from .cases import NotApplicable, same
+from .casework import NotApplicable, same
 from .handlers import Attempts
 from .node import Node
 from .peers import Call, NestClient, NestService, OurClient, OurService, Pair, Place

@@ -10,10 +10,10 @@ import pytest
 
 from classroom.brokers import NoBroker
 
-from . import cases
+from . import casework
 from .campaign import CONTROL, NEST_OURS, OURS_NEST, PAIRINGS, Result, campaign, table
 from .node import Node, NoNode, find_node, install
-from .peers import Call, NestClient, NestService, OurClient, Place
+from .peers import Call, NestClient, NestService, OurClient, Pair, Place
 from .wires import WIRES
 
 SHORT = ["tcp", "redis"]
@@ -63,13 +63,13 @@ async def test_every_pairing_on_every_transport(transport: str, node: Node) -> N
 async def test_a_case_that_does_not_hold_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The campaign can fail: a wrong expectation and an answer that never comes are both found."""
 
-    async def wrong(pair: cases.Pair) -> None:
-        cases.ended(await pair.call("echo", 1), "complete", [2])
+    async def wrong(pair: Pair) -> None:
+        casework.ended(await pair.call("echo", 1), "complete", [2])
 
-    async def silent(pair: cases.Pair) -> None:
-        cases.same((await pair.call("slow", {"ms": 5000, "n": 1}, limit=0.1)).end, "complete")
+    async def silent(pair: Pair) -> None:
+        casework.same((await pair.call("slow", {"ms": 5000, "n": 1}, limit=0.1)).end, "complete")
 
-    monkeypatch.setattr(cases, "CASES", {"wrong": wrong, "silent": silent})
+    monkeypatch.setattr(casework, "CASES", {"wrong": wrong, "silent": silent})
     results = await campaign([WIRES["tcp"]], node, pairings=[OURS_NEST, CONTROL])
     assert [one.verdict for one in results] == ["failed"] * 4
     assert "expected ['complete', [2], None], got ['complete', [1], None]" in table(results)

@@ -16,7 +16,7 @@ from classroom.brokers import NoBroker, start_broker
 from postoffice import Service
 from postoffice.run import _parser, load
 
-from .cases import CASES
+from .campaign import casework
 
 PAGE = Path(__file__).parents[2] / "docs" / "from-nestjs.md"
 TEXT = PAGE.read_text()
@@ -81,4 +81,4 @@ def test_what_the_page_names_exists() -> None:
     assert [one for one in named if f"async def {one}(" not in findings] == []
     prefixes = re.findall(r'"([a-z]+): \.\.\."', TEXT)
     assert prefixes
-    assert [one for one in prefixes if not any(case.startswith(f"{one}: ") for case in CASES)] == []
+    assert [one for one in prefixes if not any(case.startswith(f"{one}: ") for case in casework.CASES)] == []
