@@ -32,7 +32,7 @@ async def started(command: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
     assert not options.http or callable(module.app)
     scheme = options.url.partition(":")[0]
     async with contextlib.AsyncExitStack() as stack:
-        url = "tcp://127.0.0.1:0"
+        url = f"{scheme}://127.0.0.1:0"
         if scheme in BROKERS:
             try:
                 broker = await start_broker(BROKERS[scheme], name=f"page-{scheme}")
@@ -40,16 +40,23 @@ async def started(command: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
                 pytest.skip(str(error).splitlines()[0])
             url = (await stack.enter_async_context(broker)).url
         name = Path(options.module).stem
-        service = await stack.enter_async_context(Service(module, url=url, name=name, delivery=options.delivery))
+        service = await stack.enter_async_context(
+            Service(module, url=url, name=name, delivery=options.delivery, proto=options.proto)
+        )
         yield options.url, service.url
 
 
 @pytest.mark.parametrize("title", SECTIONS)
-async def test_the_python_of_a_section_does_what_it_says(title: str, tmp_path: Path) -> None:
+async def test_the_python_of_a_section_does_what_it_says(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The services run, the clients ask them, and what is printed is what the comments say."""
+    monkeypatch.chdir(tmp_path)
     section = SECTIONS[title]
     blocks = re.findall(r"```python\n(.*?)```", section, re.S)
     (command,) = re.findall(r"```sh\n(postoffice run .*)\n", section)
+    for proto in re.findall(r"```proto\n(.*?)```", section, re.S):
+        (tmp_path / "heroes.proto").write_text(proto)
     clients = [one for one in blocks if not one.startswith("# ")]
     for block in blocks:
         if block.startswith("# "):
