@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from contract_help import LIMIT, Place, eventually
 
-from postoffice import ConnectError, Context, event_pattern, message_pattern
+from postoffice import Context, NoHandlerError, event_pattern, message_pattern
 
 WORKER = """
 import asyncio, os
@@ -176,5 +176,5 @@ async def test_emit_at_least_once_to_a_queue_that_is_gone_says_so(place: Place) 
     connection = await aiormq.connect(place.url)
     await (await connection.channel()).queue_delete(place.name)
     await connection.close()
-    with pytest.raises(ConnectError, match="was not stored"):
+    with pytest.raises(NoHandlerError, match=f"the queue '{place.name}' is gone. The event was not stored"):
         await asyncio.wait_for(client.emit("event", 1), LIMIT)

@@ -206,10 +206,8 @@ class RabbitTransport(BrokerTransport):
                 packet, exchange=exchange, routing_key=key, properties=properties, mandatory=True
             )
         except PublishError as error:
-            raise NoHandlerError(
-                f"no queue takes {route!r} from the exchange {exchange!r}: no service that wants it was ever started."
-                " The event was not stored."
-            ) from error
+            why = "no service that wants it was ever started" if exchange else f"the queue {key!r} is gone"
+            raise NoHandlerError(f"nobody takes {route!r}: {why}. The event was not stored.") from error
         except NotStored as error:
             raise ConnectError(f"RabbitMQ refused the event {route!r}: {error}. It was not stored.") from error
         except CLOSED as error:
