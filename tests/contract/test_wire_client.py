@@ -18,6 +18,8 @@ NOT_PLAYED = {
     "client.close": OPENING,
     "record.headers": "several values for one header: ours are text by name",
     "record.options": "priority, expiration and the like cannot be given to our send",
+    "record.qos_properties": "QoS and MQTT 5's user properties cannot be given to our send",
+    "record.event_retain": "nor can a retained message",
     "record.event": "headers beside an event; test_events.py covers them",
 }
 NOT_PLAYED_HERE = {  # where the transport has headers, ours travel there and not in the packet
@@ -40,7 +42,7 @@ async def outcome(client: Client, case: dict[str, Any], name: str) -> dict[str, 
     """What our caller sees, in the words of the capture."""
     values: list[Any] = []
     headers = {"trace": "abc"} if name == "dispatch_hook_metadata" else None
-    timeout = 0.2 if name == "client_timeout_late_reply" else LIMIT
+    timeout = 0.2 if name in ("client_timeout_late_reply", "unknown_message") else LIMIT
     try:
         async for value in client.stream(case["pattern"], case["data"], timeout=timeout, headers=headers):
             values.append(value)
@@ -55,7 +57,7 @@ async def outcome(client: Client, case: dict[str, Any], name: str) -> dict[str, 
 
 def address_of(request: dict[str, Any]) -> str | None:
     """Where NestJS's client sent it: None on TCP, and on RabbitMQ everything goes to the queue."""
-    return request.get("channel") or request.get("subject")
+    return request.get("channel") or request.get("subject") or request.get("topic")
 
 
 def given(request: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +102,12 @@ async def test_our_client_sends_and_takes_what_nestjs_client_did(place: Place, f
             assert requests[name], f"{name} has nothing to play: give the reason in NOT_PLAYED"
             outcomes = [await play(client, one, cases[name], arrived) for one in requests[name]]
             expected = seen_by_nestjs[name]
-            if name == "unknown_message":
+            if name == "unknown_message" and place.kind != "mqtt":
                 expected = NOBODY
-            assert outcomes == (expected if isinstance(expected, list) else [expected]), name
+            if isinstance(expected, dict):
+                expected = [expected]
+            # sorted, since of two requests at once NestJS's MQTT client sent the second first
+            assert sorted(outcomes, key=repr) == sorted(expected, key=repr), name
         assert arrived.empty()
         assert not client._pending
 

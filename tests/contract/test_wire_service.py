@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from contract_help import LIMIT, Place, eventually
-from wire_help import FILES, NatsProbe, Probe, bytes_of, cases_of, load, one_shape, packet_of, raw_caller
+from wire_help import FILES, MqttProbe, NatsProbe, Probe, bytes_of, cases_of, load, one_shape, packet_of, raw_caller
 
 OPENING = "how NestJS's driver opens or closes its connection; the broker accepts ours, which is all that counts"
 NOT_PLAYED = {
@@ -14,6 +14,7 @@ NOT_PLAYED = {
     "client.connect": OPENING,
     "client.close": OPENING,
     "record.headers": "a header has one value in our Context, and a list of them in NestJS's",
+    "record.qos_properties": "QoS and MQTT 5's user properties are not in our Context",
     "record.options": "priority and content type are not in our Context; test_requests.py covers headers",
 }
 NO_RESPONDERS = {"headers": "503"}  # what the NATS server itself answers
@@ -27,7 +28,7 @@ def request_of(case: dict[str, Any]) -> dict[str, Any] | None:
 def answers_to(request: dict[str, Any], cases: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """What NestJS's service, or the broker, answered to a captured request."""
     if request["direction"] == "hand-made->service":
-        return [_answer(one if isinstance(one, dict) else {"payload": one}, kind) for one in request["replies"]]
+        return [_answer(one if isinstance(one, dict) else {"payload": one}, kind) for one in request.get("replies", ())]
     identity = packet_of(request).get("id")
     answers = [_answer(case, kind) for case in cases if case["direction"] == "service->client" and "payload" in case]
     answers += [
@@ -41,15 +42,14 @@ def _answer(case: dict[str, Any], kind: str) -> dict[str, Any]:
     answer = packet_of(case)
     if kind == "rabbitmq":
         answer["correlationId"] = case["properties"].get("correlationId")
-    return answer | {"channel": case["channel"]} if kind == "redis" else answer
+    return answer | {name: case[name] for name in ("channel", "topic") if kind in ("redis", "mqtt") and name in case}
 
 
 @pytest.mark.parametrize(("file", "kind"), FILES.items())
 async def test_what_a_nestjs_client_sent_gets_the_answers_that_nestjs_gave(place: Place, file: str) -> None:
     """Every captured message in its order: the same packets, key by key, in the same order."""
-    await place.serve(
-        (NatsProbe if place.kind == "nats" else Probe)(), group="workers" if file == "nats-queue" else None
-    )
+    probe = {"nats": NatsProbe, "mqtt": MqttProbe}.get(place.kind, Probe)()
+    await place.serve(probe, group="workers" if file == "nats-queue" else None)
     async with raw_caller(place) as caller:
         for name, cases in cases_of(file).items():
             if name in NOT_PLAYED or (place.kind == "tcp" and name.startswith("raw.")):

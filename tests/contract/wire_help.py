@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import aiormq
 import nats
 import redis.asyncio as redis
@@ -22,7 +23,15 @@ from pamqp.commands import Basic
 from postoffice import Context, RpcError, event_pattern, message_pattern
 
 FOLDER = Path(__file__).parents[1] / "vectors"
-FILES = {"tcp": "tcp", "redis": "redis", "nats": "nats", "nats-queue": "nats", "rmq": "rabbitmq"}
+FILES = {
+    "tcp": "tcp",
+    "redis": "redis",
+    "nats": "nats",
+    "nats-queue": "nats",
+    "rmq": "rabbitmq",
+    "mqtt": "mqtt",
+    "mqtt5": "mqtt",
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -183,6 +192,18 @@ class NatsProbe(Probe):
         self.note("wild", data, on=ctx.pattern)
 
 
+class MqttProbe(Probe):
+    """With the handlers that only MQTT had."""
+
+    @message_pattern("wild/+")
+    async def wild(self, data, ctx: Context):
+        return {"wild": data, "on": ctx.pattern}
+
+    @event_pattern("wevt/#")
+    async def wild_event(self, data, ctx: Context):
+        self.note("wild", data, on=ctx.pattern)
+
+
 class Caller:
     """A NestJS client's bytes, sent by the transport's own means; what comes back, packet by packet."""
 
@@ -209,7 +230,8 @@ class Caller:
 async def raw_caller(place: Place) -> AsyncIterator[Caller]:
     """The other side of our service."""
     replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    async with {"tcp": _tcp, "redis": _redis, "nats": _nats, "rabbitmq": _rabbit}[place.kind](place, replies) as send:
+    opened = {"tcp": _tcp, "redis": _redis, "nats": _nats, "rabbitmq": _rabbit, "mqtt": _mqtt}
+    async with opened[place.kind](place, replies) as send:
         yield Caller(send, replies)
 
 
@@ -300,12 +322,34 @@ async def _rabbit(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> Async
     await connection.close()
 
 
+def mqtt_client(place: Place) -> aiomqtt.Client:
+    """A client of the driver's own."""
+    return aiomqtt.Client("127.0.0.1", int(place.url.rpartition(":")[2]))
+
+
+@asynccontextmanager
+async def _mqtt(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[Any]:
+    async with mqtt_client(place) as connection:
+        await connection.subscribe([("+/reply", 0), ("+/+/reply", 0)])
+
+        async def read() -> None:
+            async for message in connection.messages:
+                replies.put_nowait(json.loads(bytes(message.payload)) | {"topic": message.topic.value})
+
+        async def send(case: dict[str, Any]) -> None:
+            await connection.publish(case["topic"], bytes_of(case))
+
+        task = asyncio.create_task(read())
+        yield send
+        task.cancel()
+
+
 @dataclass
 class Arrived:
     """A message of our client, as a NestJS service would find it."""
 
     packet: dict[str, Any]
-    address: str | None  # the channel or subject
+    address: str | None  # the channel, subject or topic
     can_answer: bool
     reply: Callable[[bytes], Awaitable[None]]
 
@@ -314,7 +358,13 @@ class Arrived:
 async def raw_service(place: Place, addresses: set[str]) -> AsyncIterator[asyncio.Queue[Arrived]]:
     """The other side of our client: what it sends, and a way to answer with captured bytes."""
     arrived: asyncio.Queue[Arrived] = asyncio.Queue()
-    opened = {"tcp": _tcp_service, "redis": _redis_service, "nats": _nats_service, "rabbitmq": _rabbit_service}
+    opened = {
+        "tcp": _tcp_service,
+        "redis": _redis_service,
+        "nats": _nats_service,
+        "rabbitmq": _rabbit_service,
+        "mqtt": _mqtt_service,
+    }
     async with opened[place.kind](place, addresses, arrived):
         yield arrived
 
@@ -368,6 +418,25 @@ async def _nats_service(place: Place, addresses: set[str], arrived: asyncio.Queu
     await connection.flush()
     yield
     await connection.close()
+
+
+@asynccontextmanager
+async def _mqtt_service(place: Place, addresses: set[str], arrived: asyncio.Queue[Arrived]) -> AsyncIterator[None]:
+    async with mqtt_client(place) as connection:
+        await connection.subscribe([(address, 0) for address in sorted(addresses)])
+
+        async def read() -> None:
+            async for message in connection.messages:
+                topic = message.topic.value
+
+                async def reply(packet: bytes, topic: str = topic) -> None:
+                    await connection.publish(f"{topic}/reply", packet)
+
+                arrived.put_nowait(Arrived(json.loads(bytes(message.payload)), topic, True, reply))
+
+        task = asyncio.create_task(read())
+        yield
+        task.cancel()
 
 
 @asynccontextmanager
