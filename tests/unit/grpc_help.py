@@ -18,6 +18,7 @@ service Probe {
   rpc ErrString (Empty) returns (Number);
   rpc ErrObject (Empty) returns (Number);
   rpc ErrPlain (Empty) returns (Number);
+  rpc ErrGrpc (Empty) returns (Number);
   rpc NoHandler (Empty) returns (Number);
   rpc Nothing (Empty) returns (Number);
   rpc Meta (Empty) returns (Text);
@@ -80,6 +81,10 @@ class Probe:
     @grpc_method("Probe")
     async def err_plain(self):
         raise ValueError("secret detail")
+
+    @grpc_method("Probe")
+    async def err_grpc(self):
+        raise LookupError("typed not found")
 
     @grpc_method("Probe")
     async def nothing(self):
