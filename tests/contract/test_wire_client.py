@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from contract_help import LIMIT, Place, eventually
-from wire_help import FILES, bytes_of, cases_of, load, packet_of, raw_service
+from wire_help import FILES, bytes_of, cases_of, load, packet_of
+from wire_services import raw_service
 
 from postoffice import Client, NoHandlerError, RequestTimeout, RpcError
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from contract_help import LIMIT, Place, eventually
-from wire_help import FILES, MqttProbe, NatsProbe, Probe, bytes_of, cases_of, load, one_shape, packet_of, raw_caller
+from wire_callers import raw_caller
+from wire_help import FILES, bytes_of, cases_of, load, one_shape, packet_of
+from wire_probe import MqttProbe, NatsProbe, Probe
 
 OPENING = "how NestJS's driver opens or closes its connection; the broker accepts ours, which is all that counts"
 NOT_PLAYED = {
