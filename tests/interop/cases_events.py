@@ -69,10 +69,10 @@ async def _event_returns(pair: Pair) -> None:
 
 @case("event: a handler fails, and the service goes on")
 async def _failing(pair: Pair) -> None:
-    if pair.wire.null_ends_streams:
+    if pair.wire.null_ends_streams and pair.service.nest:
         raise NotApplicable("on Kafka NestJS has a failed event delivered again, which holds up its partition")
     same((await pair.emit("parcel.failing", 1)).end, "complete")
-    same(await pair.seen(1), [["failing", 1]])
+    same(await pair.seen(1), [["failing", pair.wire.arrives(1)]])
     ended(await pair.call("echo", "on it goes"), "complete", ["on it goes"])
 
 

@@ -90,8 +90,8 @@ const PATTERNS = [
   ...(settings.wild ? [[EventPattern, settings.wild, 'wild']] : []),
   [EventPattern, 'parcel.weighing', 'weighing'],
   [EventPattern, 'parcel.by-hand', 'byHand'],
-].filter(([, pattern]) => typeof pattern === 'string' || !(settings.textOnly || settings.group))
-  .filter(([, pattern]) => settings.transport !== 'kafka' || settings.topics.includes(pattern));  // replicas agree
+].filter(([, pattern]) => typeof pattern !== 'object' || !(settings.textOnly || settings.group))
+  .filter(([, pattern]) => settings.transport !== 'kafka' || settings.topics.includes(String(pattern)));  // replicas agree
 
 /** On MQTT replicas share a pattern by its text. */
 const shared = (pattern) =>
