@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import aiomqtt
 import msgspec
 
@@ -13,6 +15,7 @@ __all__ = ["REPLY", "check", "check_filter", "has_wildcards", "is_reply", "match
 REPLY = "/reply"  # what a reply's topic has after the request's
 MAX_BYTES = 268_435_455  # MQTT: what may follow a packet's fixed header, the topic included
 MAX_TOPIC = 65_535  # MQTT: bytes of a topic
+FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 
 
 def has_wildcards(route: str) -> bool:
@@ -37,7 +40,7 @@ def is_reply(body: bytes) -> bool:
 
 def check(topic: str, packet: bytes) -> None:
     """Refuse what the broker would answer by closing the connection."""
-    size = len(topic.encode()) + 2 + len(packet)
+    size = len(topic.encode("utf-8", "surrogatepass")) + 2 + len(packet)
     if size > MAX_BYTES:
         raise PayloadError(
             f"a packet of {size:,} bytes with its topic exceeds MQTT's limit of {MAX_BYTES:,}. Nothing was sent."
@@ -65,8 +68,8 @@ def check_filter(route: str) -> None:
 
 def _check_topic(topic: str) -> None:
     size = len(topic.encode("utf-8", "surrogatepass")) + len(REPLY)
-    if not topic or "\0" in topic or size > MAX_TOPIC:
+    if not topic or FORBIDDEN.search(topic) or size > MAX_TOPIC:
         raise PatternError(
-            f"{topic[:60]!r} cannot be an MQTT topic: it is empty, holds a zero character, or has {size:,} bytes with"
+            f"{topic[:60]!r} cannot be an MQTT topic: it is empty, holds a zero character or half an emoji, or has {size:,} bytes with"
             f" its {REPLY!r} where MQTT has {MAX_TOPIC:,}. Nothing was sent."
         )
