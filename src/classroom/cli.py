@@ -6,11 +6,11 @@ import argparse
 import sys
 
 
-def doctor() -> int:
+def doctor(options: list[str]) -> int:
     """One table: each broker, what would serve it here, and the command that gets what is missing."""
     from classroom.doctor import main
 
-    return main() or 0
+    return main(options) or 0
 
 
 def fetch(names: list[str]) -> int:
@@ -38,20 +38,20 @@ def notebooks(options: list[str]) -> int:
     return main(options) or 0
 
 
-COMMANDS = {"doctor": doctor}
-PASSING_ON = {"fetch": fetch, "lab": lab, "notebooks": notebooks}
+COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (2 for a command that does not exist)."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments and arguments[0] in PASSING_ON:
-        return PASSING_ON[arguments[0]](arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     parser = argparse.ArgumentParser(prog="classroom", description="Dead Letter Office: the course's own commands.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in {**COMMANDS, **PASSING_ON}.items():
+    for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.__doc__)
-    return COMMANDS[parser.parse_args(arguments).command]()
+    parser.parse_args(arguments)  # help, or an error that names the commands
+    return 2
 
 
 if __name__ == "__main__":

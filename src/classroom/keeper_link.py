@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
+from classroom import owners
 from classroom.logs import tail
 
 ANSWER_TIMEOUT = 30.0  # seconds; an answer takes milliseconds, more only on a machine that is out of breath
@@ -56,6 +58,17 @@ class Child:
     def signal(self, number: int) -> bool:
         """Send a signal to the whole process group, now. False when it has ended already."""
         return self.alive and bool(self._link.request("signal", child=self._ident, signal=int(number)))
+
+    def pause(self) -> bool:
+        """SIGSTOP, as a machine out of breath: connections stay open. When this returns, all its threads stand still.
+
+        False when it has ended already. `signal(SIGCONT)` lets it go on.
+        """
+        stopped = self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 2
+        while self.alive and not owners.stands_still(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)  # a thread stops at its next return from the kernel
+        return stopped
 
     def kill(self) -> None:
         """SIGKILL, as a crash would: nothing is flushed. When this returns, the process is gone."""

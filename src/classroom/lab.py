@@ -35,4 +35,5 @@ def main(more: list[str]) -> int:
     if not has_display():
         print("There is no screen here: open the address that JupyterLab prints below in your browser.", flush=True)
     os.chdir(ROOT)
+    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(Path(sys.prefix, "workspaces"))  # not the tabs of another course
     os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", *options(), *more])

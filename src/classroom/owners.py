@@ -41,6 +41,19 @@ def start_time(pid: int) -> str:
     return "".join(character for character in found.stdout if character.isalnum())
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped, or it has ended; True where that cannot be seen (not Linux)."""
+    try:
+        states = [path.read_text(errors="replace").rpartition(")")[2].split()[0] for path in _stat_files(pid)]
+    except (OSError, IndexError):
+        return True
+    return all(state in "TtZX" for state in states)
+
+
+def _stat_files(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").glob("*/stat"))
+
+
 def is_dead(owner: str) -> bool:
     """Whether the process with this label has ended; False when in doubt or when it is of another place."""
     try:

@@ -100,7 +100,7 @@ class ServiceHandle:
         """SIGSTOP, for all or one: it stays connected and answers nothing, until `resume()`."""
         self._fleet.settled.wait(DRAIN_LIMIT)
         for one in self._chosen(replica):
-            one.paused = one.child.signal(signal.SIGSTOP)
+            one.paused = one.child.pause()
         self._told()
 
     def _kill(self, replica: int | None) -> None:

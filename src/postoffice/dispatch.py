@@ -90,7 +90,6 @@ class Dispatch:
             packet = Packet()  # JSON, but no object
         except msgspec.DecodeError as error:
             if delivery.route is None or not delivery.text_is_data:
-                log.error("%s: a message that is no JSON: %s", self.name, error)
                 delivery.malformed(f"a packet that is no JSON: {error}")
                 self._begin(delivery.reject())
                 return
@@ -254,7 +253,7 @@ class Dispatch:
             correlation_id=identity,
             attempt=delivery.attempt,
             transport=self._transport,
-            raw=delivery.body,
+            raw=delivery.raw,
             deadline=delivery.deadline if isinstance(delivery, Call) else None,
         )
 

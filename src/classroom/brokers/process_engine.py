@@ -69,7 +69,7 @@ class ProcessEngine:
 
     def pause(self) -> None:
         if self._main is not None:
-            self._main.signal(signal.SIGSTOP)
+            self._main.pause()
 
     def unpause(self) -> None:
         if self._main is not None:

@@ -89,6 +89,11 @@ class Delivery:
     text_is_data: ClassVar[bool] = True
     """Whether a body that is no JSON is an event's data, as text (NestJS drops it on NATS)."""
 
+    @property
+    def raw(self) -> bytes:
+        """The message's body as it came, where the packet was made from it (Kafka)."""
+        return self.body
+
     def reply(self, packet: bytes) -> None:
         """Send a reply packet, buffered, in order. At most once: a caller that is gone gets nothing."""
         raise NotImplementedError
@@ -104,7 +109,8 @@ class Delivery:
         """Give the message up: not delivered again. Nothing to do without acks."""
 
     def malformed(self, reason: str) -> None:
-        """What came is no packet. A stream of bytes that lost its framing closes; a broker goes on."""
+        """What came is no packet: it is logged. A stream of bytes that lost its framing closes; a broker goes on."""
+        log.error("a message was dropped: %s", reason)
 
 
 class Call(Delivery):

@@ -139,5 +139,5 @@ class Peer(asyncio.Protocol):
     def abort(self, reason: str) -> None:
         """Close at once: the stream of bytes makes no sense any more."""
         if self._transport is not None:
-            log.error("closed a TCP connection from %s: %s", self._transport.get_extra_info("peername"), reason)
+            log.error("closed a TCP connection: %s", reason)
             self.close()
