@@ -27,7 +27,7 @@ class Service:
         url: where to listen (`tcp://127.0.0.1:3000`, port 0 takes a free one), or the broker.
         name: the service's name. On RabbitMQ it is also the name of its queue, and required.
         group: replicas with the same group share the messages (a NATS queue group, a Kafka consumer group, an MQTT
-            shared subscription). Without, each gets all.
+            shared subscription). Without, each gets all; on Kafka, the name is the group then.
         delivery: "at-most-once" (as NestJS: a message under way in a crash is lost) or "at-least-once" (an event is
             acknowledged after its handler has finished, so a crash before means a redelivery, and work may be
             done twice). It governs events; a request is settled when it arrives, its caller watches over it.

@@ -115,7 +115,7 @@ class Office:
         raise RpcError(data)
 
     async def context(self, data: Any, ctx: Context) -> Any:
-        return [ctx.pattern, dict(ctx.headers), ctx.correlation_id, ctx.transport]
+        return [ctx.pattern, dict(ctx.headers), ctx.correlation_id, ctx.transport, ctx.raw.decode()]
 
     async def huge(self, data: Any, ctx: Context) -> Any:
         return "a" * 2_000_000
@@ -211,8 +211,8 @@ async def test_streams(caller: Caller) -> None:
 async def test_headers_travel_as_headers(caller: Caller) -> None:
     """The sender's own, and the record's key; not those of the protocol."""
     headers = {"x-trace": "é", "kafka_messageKey": "order 7"}
-    pattern, seen, identity, transport = await caller.send("context", headers=headers)
-    assert (pattern, seen, transport) == (f"{caller.prefix}.context", headers, "Kafka")
+    pattern, seen, identity, transport, raw = await caller.send("context", 7.0, headers=headers)
+    assert (pattern, seen, transport, raw) == (f"{caller.prefix}.context", headers, "Kafka", "7")
     assert identity
     assert (await caller.send("context"))[1] == {}
 

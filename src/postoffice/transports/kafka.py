@@ -50,12 +50,13 @@ JOIN_TIMEOUT = 30.0  # seconds; a replica that was killed holds the group up unt
 
 
 class KafkaDelivery(Delivery):
-    __slots__ = ("_correlation_id", "_partition", "_reply_topic", "_transport")
+    __slots__ = ("_correlation_id", "_partition", "_reply_topic", "_transport", "_value")
     reply_has_id = False
 
     def __init__(self, transport: KafkaTransport, record: Any) -> None:
         headers = {name: value or b"" for name, value in record.headers}
         self._transport = transport
+        self._value = record.value or b""
         self._correlation_id = headers.get(CORRELATION_ID, b"")
         self._reply_topic = headers.get(REPLY_TOPIC, b"").decode("utf-8", "replace")
         partition = headers.get(REPLY_PARTITION, b"")
@@ -65,6 +66,10 @@ class KafkaDelivery(Delivery):
         body = b'{"data":' + to_json(record.value)
         body += b',"id":' + messages.encode(identity) + b"}" if is_request else b"}"
         super().__init__(body, record.topic, with_text(headers, record.key), correlation_id=identity)
+
+    @property
+    def raw(self) -> bytes:
+        return self._value
 
     def reply(self, packet: bytes) -> None:
         self._transport.outbox.add(self._reply_topic, reply_record(packet, self._correlation_id, self._partition))
