@@ -77,6 +77,8 @@ def install(version: str, node: Node) -> Path:
 
 def _fetch(version: str, files: list[Path], node: Node, target: Path) -> None:
     """`npm ci` in a folder beside the target, which then takes its name: it is there whole, or not at all."""
+    for left in target.parent.glob(f"{version}-part-*"):  # by a run that was killed; ours is the only one now
+        shutil.rmtree(left)
     print(f"{version}: fetching the packages of its lock file by npm, once", flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{version}-part-") as part:
         for file in files:
