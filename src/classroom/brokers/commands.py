@@ -135,7 +135,7 @@ KAFKA_SCRIPT = """\
 set -e
 if [ ! -e formatted ]; then  # storage is formatted once; what a kill left half done is done again
   rm -rf data
-  "$@" kafka.tools.StorageTool format --standalone --cluster-id "$CLUSTER" --config server.properties
+  "$@" kafka.tools.StorageTool format --standalone "--cluster-id=$CLUSTER" --config server.properties
   touch formatted
 fi
 exec "$@" kafka.Kafka server.properties"""
