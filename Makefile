@@ -14,7 +14,7 @@ IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or ne
 	exec "$(PYTHON)" -I src/classroom/bootstrap.py
 IN_DEV = $(IN_VENV) --dev
 
-.PHONY: help lab test setup doctor fuzz lint labs notebooks pins clean
+.PHONY: help lab test setup doctor fuzz interop lint labs notebooks pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

@@ -142,3 +142,11 @@ async def test_a_caller_of_nobody_waits_for_ever(url: str, node: Node, packages:
     async with started(client):
         pair = Pair(place, WIRES["redis"], client, NestService(place, node, packages))
         assert (await pair.call("nobody.here", 1, limit=3 * LIMIT)).end == "timeout"
+
+
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+async def test_a_kafka_service_ends_where_a_topic_is_missing(url: str, node: Node, packages: Path) -> None:
+    """The broker would make the topic; NestJS does not wait for it, and ends with an error at its first start."""
+    service = NestService(Place("kafka", url, group="office", text_only=True, topics=["echo"]), node, packages)
+    with pytest.raises(RuntimeError, match="UNKNOWN_TOPIC_OR_PARTITION"):
+        await service.start()
