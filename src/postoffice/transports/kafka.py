@@ -25,7 +25,7 @@ from .. import messages
 from ..errors import ConnectError, PatternError
 from .base import Capabilities, Deliver, Delivery, reason_of
 from .broker import BrokerTransport
-from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, options, stop
+from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, options, reach, stop
 from .kafka_records import (
     CORRELATION_ID,
     REPLY_PARTITION,
@@ -98,6 +98,7 @@ class KafkaTransport(BrokerTransport):
 
     async def _open(self) -> None:
         self._reply_partitions.clear()
+        await reach(self)
         await self.outbox.open(options(self))
         if self._deliver is None:
             self._consumer = AIOKafkaConsumer(

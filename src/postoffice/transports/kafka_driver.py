@@ -26,7 +26,7 @@ from .base import Transport, log, reason_of
 from .broker import Batcher
 from .kafka_records import Record
 
-__all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "stop"]
+__all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "reach", "stop"]
 
 BATCH_BYTES = 131_072  # what goes into one request to a partition
 DELIVERY = 30_000  # ms until what the broker did not take is given up: it may be started again in that time
@@ -49,6 +49,13 @@ def options(transport: Transport) -> dict[str, Any]:
         found["sasl_plain_username"] = unquote(parts.username)
         found["sasl_plain_password"] = unquote(parts.password or "")
     return found
+
+
+async def reach(transport: Transport) -> None:
+    """Connect once by hand: the driver does not tell why it could not (nobody there, a certificate that is refused)."""
+    host, port = transport.address(9092)
+    _, writer = await asyncio.open_connection(host, port, ssl=transport.tls.for_client() if transport.secure else None)
+    writer.close()
 
 
 class Outbox:
