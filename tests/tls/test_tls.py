@@ -19,10 +19,20 @@ import trustme
 from classroom.brokers import start_broker
 from classroom.brokers.ports import Port
 from classroom.supervisor import supervisor
-from postoffice import Client, ConnectError, ConnectionLost, PostOfficeError, Service, Tls, UsageError, message_pattern
+from postoffice import (
+    Client,
+    ConnectError,
+    ConnectionLost,
+    PostOfficeError,
+    Service,
+    Tls,
+    UsageError,
+    grpc_method,
+    message_pattern,
+)
 
-KINDS = ["tcp", "redis", "nats", "rabbitmq"]
-SCHEMES = {"tcp": "tls", "redis": "rediss", "nats": "nats+tls", "rabbitmq": "amqps"}
+KINDS = ["tcp", "redis", "nats", "rabbitmq", "mqtt", "grpc"]
+SCHEMES = {"tcp": "tls", "redis": "rediss", "nats": "nats+tls", "rabbitmq": "amqps", "mqtt": "mqtts"}
 
 
 @message_pattern({"cmd": "double"})
@@ -30,11 +40,21 @@ async def double(data: int) -> int:
     return 2 * data
 
 
+@grpc_method("Doubler", "Double")
+async def double_by_grpc(data: dict[str, int]) -> dict[str, int]:
+    return {"value": 2 * data["value"]}
+
+
 class Papers:
     """An authority, and what it and a stranger have signed; all as files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.proto = folder / "doubler.proto"
+        self.proto.write_text(
+            'syntax = "proto3"; message Number { int32 value = 1; }'
+            " service Doubler { rpc Double (Number) returns (Number); }"
+        )
         self.authority, self.stranger = trustme.CA(), trustme.CA()
         self.ca = self._write("ca.pem", self.authority.cert_pem)
         self.other_ca = self._write("other.pem", self.stranger.cert_pem)
@@ -66,8 +86,9 @@ async def brokers() -> AsyncIterator[dict[str, str]]:
     async with (
         await start_broker("redis", engine="process") as redis,
         await start_broker("rabbitmq", engine="process") as rabbitmq,
+        await start_broker("mosquitto", engine="process") as mosquitto,
     ):
-        yield {"redis": redis.url, "rabbitmq": rabbitmq.url}
+        yield {"redis": redis.url, "rabbitmq": rabbitmq.url, "mqtt": mosquitto.url}
 
 
 @contextlib.asynccontextmanager
@@ -132,6 +153,10 @@ async def secured(kind: str, brokers: dict[str, str], tls: Tls, own: Tls) -> Asy
             service = Service(double, url="tls://127.0.0.1:0", tls=tls)
             await stack.enter_async_context(service)
             yield service.url
+        elif kind == "grpc":
+            service = Service(double_by_grpc, url="grpcs://127.0.0.1:0", proto=proto_beside(tls), tls=tls)
+            await stack.enter_async_context(service)
+            yield service.url
         elif kind == "nats":
             url = await stack.enter_async_context(nats_over_tls(tls))
             with contextlib.suppress(ConnectError):  # with bad papers the service is refused, as the client will be
@@ -143,7 +168,15 @@ async def secured(kind: str, brokers: dict[str, str], tls: Tls, own: Tls) -> Asy
             yield f"{SCHEMES[kind]}://{'guest:guest@' if kind == 'rabbitmq' else ''}127.0.0.1:{port}"
 
 
-async def ask(kind: str, url: str, tls: Tls | None) -> Any:
+def proto_beside(tls: Tls) -> Path:
+    return Path(str(tls.certificate)).parent / "doubler.proto"
+
+
+async def ask(kind: str, url: str, tls: Tls | None, proto: Path | None = None) -> Any:
+    if kind == "grpc":
+        assert proto is not None
+        async with await Client.connect(url, proto=proto, tls=tls) as client:
+            return (await client.service("Doubler").Double({"value": 21}))["value"]
     queue = "doubler" if kind == "rabbitmq" else None
     async with await Client.connect(url, queue=queue, tls=tls) as client:
         return await client.send({"cmd": "double"}, 21)
@@ -153,11 +186,11 @@ async def ask(kind: str, url: str, tls: Tls | None) -> Any:
 async def test_every_wrong_paper_is_refused_by_name(kind: str, papers: Papers, brokers: dict[str, str]) -> None:
     """A good certificate is taken; an untrusted one and plain speech are refused, each with its reason."""
     async with secured(kind, brokers, papers.good, Tls(ca=papers.ca)) as url:
-        assert await ask(kind, url, Tls(ca=papers.ca)) == 42
+        assert await ask(kind, url, Tls(ca=papers.ca), papers.proto) == 42
         with pytest.raises(ConnectError, match="not trusted here"):
-            await ask(kind, url, Tls(ca=papers.other_ca))
+            await ask(kind, url, Tls(ca=papers.other_ca), papers.proto)
         with pytest.raises(ConnectError, match="not trusted here"):
-            await ask(kind, url, None)
+            await ask(kind, url, None, papers.proto)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +201,7 @@ async def test_a_certificate_that_does_not_fit(
     """A certificate for another host, and one that is out of date, are refused, each with its reason."""
     async with secured(kind, brokers, getattr(papers, which), Tls(ca=papers.ca)) as url:
         with pytest.raises(ConnectError, match=reason):
-            await ask(kind, url, Tls(ca=papers.ca))
+            await ask(kind, url, Tls(ca=papers.ca), papers.proto)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,9 +209,9 @@ async def test_mutual_tls(kind: str, papers: Papers, brokers: dict[str, str]) ->
     """Where clients must show a certificate, one without is refused and told so."""
     server = Tls(papers.ca, papers.good.certificate, papers.good.key)
     async with secured(kind, brokers, server, server) as url:
-        assert await ask(kind, url, server) == 42
+        assert await ask(kind, url, server, papers.proto) == 42
         with pytest.raises((ConnectError, ConnectionLost), match=r"wants? a certificate of ours"):
-            await ask(kind, url, Tls(ca=papers.ca))
+            await ask(kind, url, Tls(ca=papers.ca), papers.proto)
 
 
 async def test_plain_and_tls_mixed_up(papers: Papers) -> None:

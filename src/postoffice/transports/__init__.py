@@ -26,6 +26,7 @@ TRANSPORTS = {  # URL scheme -> module and class
     "nats+tls": ("nats", "NatsTransport"),
     "amqps": ("rabbitmq", "RabbitTransport"),
     "mqtts": ("mqtt", "MqttTransport"),
+    "grpcs": ("grpc", "GrpcTransport"),
     "kafka+tls": ("kafka", "KafkaTransport"),
 }
 WILDCARDS = (

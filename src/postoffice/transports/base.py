@@ -26,7 +26,7 @@ __all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reaso
 
 log = logging.getLogger("postoffice")
 
-SECURE = ("tls", "rediss", "nats+tls", "amqps", "mqtts", "kafka+tls")  # the URL schemes with TLS
+SECURE = ("tls", "rediss", "nats+tls", "amqps", "mqtts", "kafka+tls", "grpcs")  # the URL schemes with TLS
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect, handshake included
 
 

@@ -19,6 +19,7 @@ from ..handlers import Handler
 from .base import CONNECT_TIMEOUT, Call, Capabilities, Deliver, Transport, log
 from .grpc_client import Stub
 from .grpc_proto import Method, Proto, load, read, write
+from .grpc_tls import for_client, for_server, refusal
 
 __all__ = ["GrpcTransport"]
 
@@ -68,7 +69,7 @@ class GrpcCall(Call):
 
 
 class GrpcTransport(Transport):
-    """`grpc://host:port`."""
+    """`grpc://host:port`, and `grpcs://` over TLS."""
 
     name = "gRPC"
     capabilities = Capabilities(headers=True, methods=True)
@@ -92,7 +93,10 @@ class GrpcTransport(Transport):
     async def connect(self) -> None:
         await self._load()
         host, port = self.address(5000)
-        self._channel = aio.insecure_channel(f"{host}:{port}", options=OPTIONS)
+        if self.secure:
+            self._channel = aio.secure_channel(f"{host}:{port}", for_client(self.tls), options=OPTIONS)
+        else:
+            self._channel = aio.insecure_channel(f"{host}:{port}", options=OPTIONS)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
@@ -101,8 +105,9 @@ class GrpcTransport(Transport):
                     await self._channel.wait_for_state_change(state)
         except (OSError, TimeoutError) as error:
             await self.close()
+            reason = (await refusal(host, port, self.tls) if self.secure else None) or error
             raise ConnectError(
-                f"no gRPC service answers at {host}:{port} ({error or 'no answer in time'}). Nothing was sent."
+                f"no gRPC service answers at {host}:{port} ({self.why_not(reason)}). Nothing was sent."
                 " Is the service running, and is the address right? In the course: await heroes.ready(), heroes.url"
             ) from error
 
@@ -143,14 +148,17 @@ class GrpcTransport(Transport):
             self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, served)])
         host, port = self.address(5000)
         try:
-            port = self._server.add_insecure_port(f"{host}:{port}")
+            if self.secure:
+                port = self._server.add_secure_port(f"{host}:{port}", for_server(self.tls))
+            else:
+                port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
             raise ConnectError(
                 f"cannot listen on {host}:{port}. Another process may have that port: stop it, or use another port;"
                 " port 0 takes a free one."
             ) from error
         await self._server.start()
-        self.url = f"grpc://{f'[{host}]' if ':' in host else host}:{port}"
+        self.url = f"{'grpcs' if self.secure else 'grpc'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _method_handler(self, method: Method, deliver: Deliver) -> Any:
         served = self._served.get(method.address)

@@ -14,25 +14,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import secrets
-import socket
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 
 from ..errors import PatternError
-from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
+from .base import Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
+from .mqtt_driver import Connection
 from .mqtt_topics import REPLY, check, check_filter, has_wildcards, is_reply, matches
 
 __all__ = ["MqttTransport"]
 
 TOPICS_KEPT = 1024  # topics whose handler is remembered; more are looked up again
-STUCK_TIMEOUT = 30.0  # seconds after which a broker that takes nothing counts as lost
-SHUT_TIMEOUT = 1.0  # seconds for a polite farewell to the broker
-NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class MqttDelivery(Delivery):
@@ -58,83 +54,58 @@ class MqttTransport(BrokerTransport):
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self._client: aiomqtt.Client | None = None
+        self._connection: Connection | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._deliver: Deliver | None = None
         self._routes: list[str] = []
         self._by_topic: dict[str, str | None] = {}
         self._listening: dict[str, asyncio.Future[None]] = {}  # reply topics, done once confirmed; they stay open
         self._subscribing: set[asyncio.Task[None]] = set()
-        self._written = asyncio.Event()  # something has left, or the connection has ended
         self._out: Batcher[tuple[str, bytes]] = Batcher(self._publish_all)
 
     async def _open(self) -> None:
         host, port = self.address(8883 if self.secure else self.default_port)
         parts = urlsplit(self.url)
-        client = self._client = aiomqtt.Client(
+        connection = self._connection = Connection(
             host,
             port,
+            self._received,
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
-            identifier=f"postoffice_{secrets.token_hex(6)}",
-            clean_session=True,
             tls_context=self.tls.for_client() if self.secure else None,
-            timeout=CONNECT_TIMEOUT,
-            socket_options=[NO_DELAY],
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._inbox),
         )
-        await client.__aenter__()  # left by `_shut`
-        client._client.on_socket_register_write = self._write_when_possible
-        self._watcher = asyncio.create_task(self._watch(client), name="postoffice MQTT watcher")
+        await connection.enter()
+        self._watcher = asyncio.create_task(self._watch(connection), name="postoffice MQTT watcher")
         await self._subscribe([*map(self._filter, self._routes), *self._listening])
         for standing in self._listening.values():
             if not standing.done():
                 standing.set_result(None)
-
-    def _inbox(self, maxsize: int) -> _Inbox:
-        return _Inbox(self)
 
     def _filter(self, route: str) -> str:
         shared = self.group and not route.startswith("$share/")
         return f"$share/{self.group}/{route}" if shared else route
 
     async def _subscribe(self, filters: list[str]) -> None:
-        if filters and self._client is not None:
-            granted = await self._client.subscribe([(one, 0) for one in filters], timeout=math.inf)
+        if filters and self._connection is not None:
+            granted = await self._connection.subscribe([(one, 0) for one in filters], timeout=math.inf)
             refused = [one for one, code in zip(filters, granted, strict=True) if getattr(code, "is_failure", False)]
             if refused:
                 raise PatternError(f"the MQTT broker refuses a subscription to {refused}. May this user read there?")
 
-    async def _watch(self, client: aiomqtt.Client) -> None:
-        """Wait until the connection breaks. No message passes here: the inbox hands them on."""
-        try:
-            async for _ in client.messages:
-                pass
-        except aiomqtt.MqttError as error:
-            if client is self._client:
-                self._lose(_cause(error.__cause__))
+    async def _watch(self, connection: Connection) -> None:
+        self._lose(await connection.broken())
 
     async def _shut(self) -> None:
-        client, self._client = self._client, None
-        self._written.set()  # whoever waits to write sees that it is over
-        if client is None:
-            return
+        connection, self._connection = self._connection, None
         for task in [*self._subscribing, *filter(None, [self._watcher])]:
             task.cancel()
-        connection = cast("socket.socket | None", client._client.socket())
-        if connection is None:
-            return  # it has ended already, or never began
-        try:
-            async with asyncio.timeout(SHUT_TIMEOUT):
-                await client.__aexit__(None, None, None)
-        finally:  # where no farewell can be said, aiomqtt leaves it open; its reader sees this end
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        if connection is not None:
+            await connection.leave()
 
     async def _flush(self) -> None:
         await self._out.drain()
 
-    def received(self, topic: str, body: bytes) -> None:
+    def _received(self, topic: str, body: bytes) -> None:
         """A message from the broker. The handler is chosen by its topic, whatever the body says."""
         if self._deliver is None:
             if self.replies is not None:
@@ -187,8 +158,8 @@ class MqttTransport(BrokerTransport):
         except PatternError as error:
             del self._listening[topic]
             standing.set_exception(error)
-        except aiomqtt.MqttError as error:
-            self._lose(_cause(error))
+        except aiomqtt.MqttError:
+            self._lose(None)
 
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
         check(route, packet)
@@ -211,54 +182,19 @@ class MqttTransport(BrokerTransport):
 
     async def unsubscribe(self) -> None:
         filters, self._routes = [*map(self._filter, self._routes)], []
-        if filters and self._client is not None and self._up.is_set():
+        if filters and self._connection is not None and self._up.is_set():
             with contextlib.suppress(aiomqtt.MqttError):
-                await self._client.unsubscribe(filters)  # what was sent before has come when this returns
+                await self._connection.unsubscribe(filters)  # what was sent before has come when this returns
 
     def send(self, topic: str, body: bytes) -> None:
         """Publish with the next batch; a reply's caller may be gone, so nobody is told."""
         self._out.add((topic, body))
 
     async def _publish_all(self, items: list[tuple[str, bytes]]) -> None:
-        """Straight to paho, and wait once for all: aiomqtt waits for each, and does not see the connection break."""
-        client = self._client
-        if client is None:
+        if self._connection is None:
             raise ConnectionError("the connection is closed")
-        paho = client._client
-        for topic, body in items:
-            paho.publish(topic, body)
-        paho.loop_write()
         try:
-            async with asyncio.timeout(STUCK_TIMEOUT):
-                while paho.want_write():
-                    self._written.clear()
-                    await self._written.wait()
-                    if client is not self._client:
-                        raise ConnectionError("the connection broke")
+            await self._connection.publish_all(items)
         except TimeoutError as error:
             self._lose(error)
             raise
-
-    def _write_when_possible(self, paho: Any, _: Any, connection: Any) -> None:
-        """Have paho write. aiomqtt asks for it in the loop's next turn, when the file descriptor may be another's."""
-        asyncio.get_running_loop().add_writer(connection, self._write, paho)
-
-    def _write(self, paho: Any) -> None:
-        paho.loop_write()
-        self._written.set()
-
-
-class _Inbox(asyncio.Queue[aiomqtt.Message]):
-    """Where aiomqtt puts what arrives: handed on at once, which spares the two tasks per message of its iterator."""
-
-    def __init__(self, transport: MqttTransport) -> None:
-        super().__init__()
-        self._transport = transport
-
-    def put_nowait(self, message: aiomqtt.Message) -> None:
-        self._transport.received(str(message.topic), bytes(message.payload))
-
-
-def _cause(error: BaseException | None) -> BaseException | None:
-    """Why the connection broke, unless it is one of paho's numbers, which say no more than that it did."""
-    return None if isinstance(error, aiomqtt.MqttCodeError) else error

@@ -70,6 +70,6 @@ def _check_topic(topic: str) -> None:
     size = len(topic.encode("utf-8", "surrogatepass")) + len(REPLY)
     if not topic or FORBIDDEN.search(topic) or size > MAX_TOPIC:
         raise PatternError(
-            f"{topic[:60]!r} cannot be an MQTT topic: it is empty, holds a zero character or half an emoji, or has {size:,} bytes with"
-            f" its {REPLY!r} where MQTT has {MAX_TOPIC:,}. Nothing was sent."
+            f"{topic[:60]!r} cannot be an MQTT topic: it is empty, holds a zero character or half an emoji, or"
+            f" has {size:,} bytes with its {REPLY!r} where MQTT has {MAX_TOPIC:,}. Nothing was sent."
         )
