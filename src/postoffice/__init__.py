@@ -1,4 +1,6 @@
-"""postoffice: microservices over TCP, Redis, NATS and RabbitMQ, in the words and on the wire of NestJS.
+"""postoffice: microservices in the words and on the wire of NestJS, over all its transports.
+
+TCP, Redis, NATS, RabbitMQ, MQTT, Kafka and gRPC:
 
     @message_pattern({"cmd": "sum"})
     async def add(data: list[int]) -> int:

@@ -56,13 +56,15 @@ class Client:
         """Connect to a service (TCP), or to a broker.
 
         Args:
-            url: `tcp://host:port`, `redis://…`, `nats://…` or `amqp://user:password@host:port/vhost`.
+            url: `tcp://host:port`, `redis://…`, `nats://…`, `amqp://user:password@host:port/vhost`, `mqtt://…`,
+                `kafka://…` or `grpc://…`.
             queue: RabbitMQ only, and required there: the queue of the service, which is its name.
             exchange: RabbitMQ only, instead of a queue: the topic exchange of the services.
             timeout: seconds that `send` waits for an answer, where the call does not say.
             delivery: "at-least-once" makes `emit` wait until the broker has stored the event.
             proto: gRPC only, and required there: the .proto file of the service.
-            tls: for a URL with TLS (`tls://`, `rediss://`, `nats+tls://`, `amqps://`): whom to trust, who we are.
+            tls: for a URL with TLS (`tls://`, `rediss://`, `nats+tls://`, `amqps://`, `mqtts://`, `kafka+tls://`,
+                `grpcs://`): whom to trust, who we are.
 
         Raises:
             ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.

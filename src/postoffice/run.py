@@ -125,10 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="serve a module of handlers until SIGTERM or Ctrl-C")
     run.add_argument("module", help="a file (users.py) or a dotted name (shop.users)")
     run.add_argument(
-        "--url", required=True, help="tcp://127.0.0.1:3000 (port 0: a free one), redis://, nats://, amqp://"
+        "--url",
+        required=True,
+        help="tcp://127.0.0.1:3000 (port 0: a free one), redis://, nats://, amqp://, mqtt://, kafka://, grpc://",
     )
     run.add_argument("--name", help="the service's name, and its queue on RabbitMQ; default: the module's name")
-    run.add_argument("--group", help="replicas with one group share the messages (NATS)")
+    run.add_argument("--group", help="replicas with one group share the messages (NATS, MQTT, Kafka)")
     run.add_argument("--exchange", help="take messages of this topic exchange (RabbitMQ)")
     run.add_argument("--wildcards", action="store_true", help="patterns may have wildcards (Redis)")
     run.add_argument("--delivery", default="at-most-once", choices=["at-most-once", "at-least-once"])

@@ -195,6 +195,14 @@ async def test_stopping_lets_calls_finish(proto: Path) -> None:
             await probe.Sum(timeout=2)
 
 
+async def test_a_service_that_starts_again(proto: Path) -> None:
+    """After it was stopped, on the port it had."""
+    service = Service(Probe(), url=HERE, proto=proto)
+    for _ in range(2):
+        async with service, await Client.connect(service.url, proto=proto) as client:
+            assert await client.service("Probe").Sum({"values": [1]}) == {"value": 1}
+
+
 async def test_a_handler_that_outlasts_the_grace(served: tuple[Service, Probe], client: Client) -> None:
     """It is cancelled, and its caller is told so."""
     service, probe = served

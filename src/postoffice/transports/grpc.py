@@ -141,7 +141,7 @@ class GrpcTransport(Transport):
     async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
         """Listen. A method that no handler serves is answered as NestJS answers it."""
         assert self._proto is not None
-        self._server = aio.server(options=OPTIONS)
+        self._server, self._stopping = aio.server(options=OPTIONS), None
         for service in {method.service for _, method in self._served.values()}:
             methods = self._proto.services[service]
             served = {name: self._method_handler(method, deliver) for name, method in methods.items()}
