@@ -124,6 +124,20 @@ async def test_a_broker_killed_in_mid_request(place: Place, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("kind", BROKERS)
+async def test_a_service_that_started_again_outlives_its_broker(place: Place) -> None:
+    """Stopped and started once more, it is kept connected as before."""
+    assert place.broker
+    service = await place.serve(Office())
+    await service.stop()
+    await service.start()
+    client = await place.connect()
+    assert await answered(client, 1) == 1
+    place.broker.kill()
+    await place.broker.restart()
+    assert await answered(client, "back") == "back"
+
+
+@pytest.mark.parametrize("kind", BROKERS)
 async def test_a_broker_that_dies_again_and_again(place: Place) -> None:
     """Three times, also while the client is about to connect again."""
     assert place.broker

@@ -43,6 +43,8 @@ class BrokerTransport(Transport):
         """Close what is open, be it broken already. Raises nothing that matters."""
 
     async def connect(self) -> None:
+        self._closed = False  # a service may start again
+        self._broken.clear()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._open()
