@@ -65,7 +65,9 @@ def explain(error: BaseException | None) -> str | None:
 
     The cause may be wrapped by a driver, so the chain of causes is searched.
     """
-    while error is not None:
+    seen: set[int] = set()  # a chain can lead back to itself, when a driver raises again what it had kept
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, ssl.SSLCertVerificationError):
             return _VERIFICATION.get(error.verify_code, f"its certificate was refused: {error.verify_message}")
         if isinstance(error, ssl.SSLError):

@@ -30,6 +30,7 @@ from postoffice import (
     grpc_method,
     message_pattern,
 )
+from postoffice.tls import explain
 
 KINDS = ["tcp", "redis", "nats", "rabbitmq", "mqtt", "grpc"]
 SCHEMES = {"tcp": "tls", "redis": "rediss", "nats": "nats+tls", "rabbitmq": "amqps", "mqtt": "mqtts"}
@@ -232,3 +233,10 @@ async def test_misuse_is_explained(papers: Papers) -> None:
         await Service(double, url="tls://127.0.0.1:0").start()
     with pytest.raises(UsageError, match="files in PEM form"):
         await Client.connect("tls://127.0.0.1:1", tls=Tls(ca=papers.folder / "missing.pem"))
+
+
+def test_a_chain_of_errors_that_leads_back_to_itself() -> None:
+    """Drivers keep an error and raise it again inside another: looking for TLS's reason must end all the same."""
+    first, second = OSError("first"), OSError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert explain(first) is None
