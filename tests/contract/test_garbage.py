@@ -89,7 +89,7 @@ async def test_garbage_does_a_service_no_harm(
     await throw(place, GARBAGE)
     assert await client.send("echo", "well") == "well"
     await client.emit("event", "last")
-    await eventually(lambda: office.events and office.events[-1] == "last")
+    await eventually(lambda: "last" in office.events)
     if place.kind in ("tcp", "rabbitmq"):
         await eventually(lambda: "no JSON" in caplog.text)
     assert "Fatal error" not in caplog.text
