@@ -10,7 +10,7 @@ import contextlib
 import re
 import struct
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from classroom.brokers.errors import BrokerError
@@ -85,13 +85,34 @@ async def _rabbitmq(url: str) -> Answer:
     except AMQPError as error:
         raise NotReady(str(error)) from error
     try:
-        await connection.channel()
+        await _reply_comes(await connection.channel(publisher_confirms=False))
         told = connection.server_properties or {}
     except AMQPError as error:
         raise NotReady(str(error)) from error
     finally:
         await connection.close()
     return Answer("RabbitMQ", str(told.get("version", "")))
+
+
+async def _reply_comes(channel: Any) -> None:
+    """A request to ourselves: RabbitMQ 4 takes connections some moments before it brings replies, and drops these."""
+    from pamqp.commands import Basic
+
+    arrived = asyncio.Event()
+
+    async def on_reply(message: Any) -> None:
+        arrived.set()
+
+    await channel.basic_consume("amq.rabbitmq.reply-to", on_reply, no_ack=True)
+    queue = (await channel.queue_declare(exclusive=True)).queue
+    await channel.basic_publish(b"?", routing_key=queue, properties=Basic.Properties(reply_to="amq.rabbitmq.reply-to"))
+    reply_to = (await channel.basic_get(queue, no_ack=True)).header.properties.reply_to
+    if reply_to:
+        await channel.basic_publish(b"!", routing_key=reply_to)
+    try:
+        await asyncio.wait_for(arrived.wait(), 0.2)
+    except TimeoutError:
+        raise NotReady("it takes connections, and brings no replies yet") from None
 
 
 async def _mosquitto(url: str) -> Answer:
