@@ -131,9 +131,8 @@ class Fleet:
         async with self._lock:
             await self._drain(self.replicas)
             self.plan = plan
-            self.history = deque(
-                [self.state], maxlen=self.history.maxlen
-            )  # in one step: a view in another thread may look at any time
+            # replaced in one step: a view in another thread may look at any time
+            self.history = deque([self.state], maxlen=self.history.maxlen)
             self.handlers = []
             self._start(new_version=True)
             self.pending -= 1
