@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
+import aiormq
 import pytest
 from contract_help import LIMIT, Place, eventually
 from wire_callers import raw_caller
-from wire_help import FILES, bytes_of, cases_of, load, one_shape, packet_of
-from wire_probe import MqttProbe, NatsProbe, Probe
+from wire_help import FILES, FOLDER, bytes_of, cases_of, load, one_shape, packet_of
+from wire_probe import ExchangeProbe, MqttProbe, NatsProbe, Probe, RedisProbe
 
 OPENING = "how NestJS's driver opens or closes its connection; the broker accepts ours, which is all that counts"
 NOT_PLAYED = {
@@ -19,6 +20,16 @@ NOT_PLAYED = {
     "record.qos_properties": "QoS and MQTT 5's user properties are not in our Context",
     "record.options": "priority and content type are not in our Context; test_requests.py covers headers",
 }
+SERVED: dict[str, tuple[type[Probe], dict[str, Any]]] = {  # what was served when a file was captured, and how
+    "nats": (NatsProbe, {}),
+    "nats-queue": (NatsProbe, {"group": "workers"}),
+    "mqtt": (MqttProbe, {}),
+    "mqtt5": (MqttProbe, {}),
+    "redis-wildcards": (RedisProbe, {"wildcards": True}),
+    "rmq-wildcards": (ExchangeProbe, {"exchange": "a name of its own"}),
+    "rmq-manual-ack": (Probe, {"delivery": "at-least-once", "prefetch": 5}),
+}
+PLAYED_ELSEWHERE = ("grpc", "kafka", "patterns")  # test_grpc_vectors.py, test_kafka_records.py, test_patterns.py
 NO_RESPONDERS = {"headers": "503"}  # what the NATS server itself answers
 
 
@@ -50,8 +61,10 @@ def _answer(case: dict[str, Any], kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("file", "kind"), FILES.items())
 async def test_what_a_nestjs_client_sent_gets_the_answers_that_nestjs_gave(place: Place, file: str) -> None:
     """Every captured message in its order: the same packets, key by key, in the same order."""
-    probe = {"nats": NatsProbe, "mqtt": MqttProbe}.get(place.kind, Probe)()
-    await place.serve(probe, group="workers" if file == "nats-queue" else None)
+    probe, options = SERVED.get(file, (Probe, {}))
+    if "exchange" in options:
+        options = {"exchange": place.name}
+    service = await place.serve(probe(), **options)
     async with raw_caller(place) as caller:
         for name, cases in cases_of(file).items():
             if name in NOT_PLAYED or (place.kind == "tcp" and name.startswith("raw.")):
@@ -63,6 +76,17 @@ async def test_what_a_nestjs_client_sent_gets_the_answers_that_nestjs_gave(place
                 answers = await caller.ask(request, answered=bool(expected))
                 assert one_shape(answers) == one_shape(expected), name
         assert caller.unexpected == []
+    await service.stop()
+    assert place.kind != "rabbitmq" or await waiting_in(place) == 0, "a message was not settled"
+
+
+async def waiting_in(place: Place) -> int:
+    """How many messages the service's queue has; those it had not settled have come back by now."""
+    connection = await aiormq.connect(place.url)
+    declared = await (await connection.channel()).queue_declare(place.name, passive=True)
+    await connection.close()
+    assert declared.message_count is not None
+    return declared.message_count
 
 
 RAW = {case["name"]: case for case in load("tcp")["cases"] if case["name"].startswith("raw.")}
@@ -112,6 +136,7 @@ async def test_what_logs_an_error_in_nestjs_logs_one_here(place: Place, caplog: 
 
 def test_no_captured_case_is_passed_over_in_silence() -> None:
     """A reason is given for exactly those that are not played, and no reason outlives its case."""
+    assert {path.stem for path in FOLDER.glob("*.json")} == {*FILES, *PLAYED_ELSEWHERE}
     names = {name for file in FILES for name in cases_of(file)}
     assert names.issuperset(NOT_PLAYED)
     assert len(names - NOT_PLAYED.keys()) >= 70, "the files are the whole capture"

@@ -120,9 +120,11 @@ async def _rabbit(place: Place, replies: asyncio.Queue[dict[str, Any]]) -> Async
 
     async def send(case: dict[str, Any]) -> None:
         given = case["properties"]
+        exchange = place.name if case.get("exchange") else ""  # the capture's had a name of its own
         await channel.basic_publish(
             bytes_of(case),
-            routing_key=place.name,
+            exchange=exchange,
+            routing_key=case["routing_key"] if exchange else place.name,
             properties=Basic.Properties(
                 headers=given.get("headers"),
                 delivery_mode=given.get("deliveryMode"),

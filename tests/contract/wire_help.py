@@ -16,9 +16,12 @@ FOLDER = Path(__file__).parents[1] / "vectors"
 FILES = {
     "tcp": "tcp",
     "redis": "redis",
+    "redis-wildcards": "redis",
     "nats": "nats",
     "nats-queue": "nats",
     "rmq": "rabbitmq",
+    "rmq-wildcards": "rabbitmq",
+    "rmq-manual-ack": "rabbitmq",
     "mqtt": "mqtt",
     "mqtt5": "mqtt",
 }

@@ -114,7 +114,7 @@ class Probe:
 
 
 class NatsProbe(Probe):
-    """With the handlers that only NATS had."""
+    """With the handlers that NATS had beside these."""
 
     @message_pattern("wild.*")
     async def wild(self, data, ctx: Context):
@@ -125,8 +125,28 @@ class NatsProbe(Probe):
         self.note("wild", data, on=ctx.pattern)
 
 
+class RedisProbe(Probe):
+    """With the handlers that Redis had where its patterns could have wildcards."""
+
+    @message_pattern("wild.*")
+    async def wild(self, data, ctx: Context):
+        return {"wild": data, "on": ctx.pattern}
+
+    @event_pattern("wevt.*")
+    async def wild_event(self, data, ctx: Context):
+        self.note("wild", data, on=ctx.pattern)
+
+
+class ExchangeProbe(RedisProbe):
+    """With the handlers that RabbitMQ had on a topic exchange."""
+
+    @event_pattern("wevt.#")
+    async def wild_event(self, data, ctx: Context):
+        self.note("wild", data, on=ctx.pattern)
+
+
 class MqttProbe(Probe):
-    """With the handlers that only MQTT had."""
+    """With the handlers that MQTT had beside these."""
 
     @message_pattern("wild/+")
     async def wild(self, data, ctx: Context):

@@ -118,6 +118,10 @@ async def _rabbit_service(place: Place, addresses: set[str], arrived: asyncio.Qu
     connection = await aiormq.connect(place.url)
     channel = await connection.channel(publisher_confirms=False)
     await channel.queue_declare(place.name, durable=True)
+    if addresses:  # of an exchange; without, all goes to the queue
+        await channel.exchange_declare(place.name, exchange_type="topic", durable=True)
+    for key in addresses:
+        await channel.queue_bind(place.name, place.name, key)
 
     async def read(message: Any) -> None:
         given = message.header.properties
@@ -129,7 +133,8 @@ async def _rabbit_service(place: Place, addresses: set[str], arrived: asyncio.Qu
             properties = Basic.Properties(headers={}, correlation_id=given.correlation_id)
             await channel.basic_publish(packet, routing_key=given.reply_to, properties=properties)
 
-        arrived.put_nowait(Arrived(packet, None, bool(given.reply_to), reply))
+        key = message.routing_key if message.exchange else None
+        arrived.put_nowait(Arrived(packet, key, bool(given.reply_to), reply))
 
     await channel.basic_consume(place.name, read, no_ack=True)
     yield
