@@ -67,6 +67,12 @@ def test_any_bytes_are_packets_or_a_frame_error(data: bytes, places: list[int]) 
     assert isinstance(outcome(cut(data, places)), tuple)
 
 
+def test_bytes_after_a_frame_do_not_spoil_it() -> None:
+    """What follows in the same piece may be no text at all; the frame before it is whole."""
+    data = frame('"é🚀"'.encode()) + b"9#\xff"
+    assert outcome([data]) == outcome(cut(data, list(range(len(data))))) == (['"é🚀"'.encode()], False)
+
+
 @pytest.mark.parametrize("data", [b"abc#{}", b"#", b"0#", b"-5#hello", b"\xff\xff#", b"x" * 40, b"9" * 40, b"1#\xff"])
 def test_what_is_no_length_is_refused(data: bytes) -> None:
     """At once: without a length nobody knows where the next frame begins."""

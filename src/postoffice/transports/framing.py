@@ -102,14 +102,28 @@ class Frames:
 
     def _next_of_units(self, start: int, length: int) -> tuple[bytes, int] | None:
         """Like _next, for text that is not ASCII: a unit has 1 to 3 bytes, and a character up to 2 units."""
+        text, read, broken = _decoded(bytes(self._buffer[start : start + 3 * length + 1]))
+        units = text.encode("utf-16-le")
+        missing = length - len(units) // 2
+        if missing > 0:
+            earliest = start + read + missing  # where the frame ends if each unit to come has one byte
+            if broken is not None and len(self._buffer) >= earliest:
+                raise FrameError(f"a frame that is no UTF-8: {broken}") from broken
+            self._wanted = max(earliest, len(self._buffer) + 1)
+            return None
         try:
-            text = codecs.getincrementaldecoder("utf-8")().decode(bytes(self._buffer[start : start + 3 * length + 1]))
-            units = text.encode("utf-16-le")
-            if len(units) < 2 * length:
-                missing = length - len(units) // 2
-                self._wanted = len(self._buffer) + max(1, missing - 1)  # the start of one character may be there
-                return None
             packet = units[: 2 * length].decode("utf-16-le").encode()
         except UnicodeDecodeError as error:
-            raise FrameError(f"a frame that is no UTF-8, or that ends inside a character: {error}") from error
+            raise FrameError(f"a frame that ends inside a character: {error}") from error
         return packet, start + len(packet)
+
+
+def _decoded(data: bytes) -> tuple[str, int, UnicodeDecodeError | None]:
+    """The text at the beginning of some bytes, how many bytes that is, and the error at which it ends, if at one.
+
+    A character that has only begun ends it too, and is no error.
+    """
+    try:
+        return (*codecs.utf_8_decode(data, "strict", False), None)
+    except UnicodeDecodeError as error:
+        return data[: error.start].decode(), error.start, error
