@@ -228,7 +228,7 @@ class Fleet:
             if new_version or self._folder is None or not self._folder.exists():
                 self._write()
             for number in [n for n in range(MOST_REPLICAS) if n not in taken][: self.plan.replicas - len(taken)]:
-                self._add(Replica(number, self._spawn()))
+                self._add(Replica(number, self._spawn(number)))
         except Exception as error:  # shown by until_ready: no cell may be waiting now
             self._failure = error
         self.changed()
@@ -245,13 +245,14 @@ class Fleet:
         assert self._folder
         return self._folder / f"v{self._versions}" / f"{self.name}.py"
 
-    def _spawn(self) -> Child:
+    def _spawn(self, number: int) -> Child:
         plan = self.plan
         argv = [sys.executable, "-m", "postoffice", "run", str(self._file()), "--url", self.url(plan)]
         argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
         argv += ["--group", plan.group] if plan.group else []
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment |= {"CLASSROOM_SERVICE": self.name, "CLASSROOM_REPLICA": str(number)}  # who calls the ledger
         return supervisor().spawn(argv, env=environment, log=self._new_log(), pass_ready=True)
 
     def _new_log(self) -> Path:
