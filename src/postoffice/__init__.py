@@ -15,13 +15,16 @@ Read it in this order: messages, patterns, handlers, dispatch, service, client, 
 
 from .client import Client
 from .context import Context
+from .deadletters import DeadLetter, DeadLetters, dead_letters
 from .errors import (
     ConnectError,
     ConnectionLost,
     HandlerError,
+    InvalidPayload,
     NoHandlerError,
     PatternError,
     PayloadError,
+    PermanentError,
     PostOfficeError,
     RequestTimeout,
     RpcError,
@@ -29,6 +32,7 @@ from .errors import (
     UsageError,
 )
 from .handlers import event_pattern, grpc_method, message_pattern
+from .retry import Retry
 from .service import Service
 from .tls import Tls
 
@@ -37,17 +41,23 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
     "HandlerError",
+    "InvalidPayload",
     "NoHandlerError",
     "PatternError",
     "PayloadError",
+    "PermanentError",
     "PostOfficeError",
     "RequestTimeout",
+    "Retry",
     "RpcError",
     "Service",
     "Tls",
     "UnsupportedError",
     "UsageError",
+    "dead_letters",
     "event_pattern",
     "grpc_method",
     "message_pattern",

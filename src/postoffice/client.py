@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from . import messages
-from .errors import ConnectionLost, NoHandlerError, PostOfficeError, RequestTimeout, RpcError, UsageError
+from .durable import MESSAGE_ID, Durable
+from .errors import ConnectionLost, PostOfficeError, RequestTimeout, RpcError, UsageError
 from .patterns import Pattern, route
-from .pending import Deadlines, Waiting
+from .pending import Deadlines, Waiting, nobody, text_error
 from .service import DeliveryMode
 from .tls import Tls
 from .transports import create
@@ -35,6 +36,7 @@ class Client:
     def __init__(self, transport: Transport, timeout: float) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._durable = transport.durable is not None
         self._pending: dict[str, Waiting] = {}
         self._prefix = secrets.token_hex(8)  # ids are unique across clients: some share a reply channel
         self._count = 0
@@ -70,7 +72,12 @@ class Client:
             ConnectError: nobody answers there. UsageError, UnsupportedError: the arguments do not fit the transport.
         """
         transport = create(
-            url, queue=queue, exchange=exchange, durable=delivery == "at-least-once", proto=proto, tls=tls
+            url,
+            queue=queue,
+            exchange=exchange,
+            durable=Durable() if delivery == "at-least-once" else None,
+            proto=proto,
+            tls=tls,
         )
         client = cls(transport, _seconds(timeout))
         transport.replies = client
@@ -126,11 +133,23 @@ class Client:
             self._pending.pop(waiting.id, None)
             waiting.drop()
 
-    async def emit(self, pattern: Pattern, data: Any = None, *, headers: Mapping[str, str] | None = None) -> None:
+    async def emit(
+        self,
+        pattern: Pattern,
+        data: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        message_id: str | None = None,
+    ) -> None:
         """Send an event. Nobody answers, and whether anybody handles it is not known.
 
         Guarantee: at most once by default; returns when the event has been handed to the connection, or to the
         broker. With the client's delivery "at-least-once" it returns once the broker has stored it.
+
+        Args:
+            pattern, data, headers: as for `send`.
+            message_id: its identity, the same when the same event is sent once more; at least once it gets a random
+                one where none is given. A handler finds it in `ctx.message_id`.
 
         Raises:
             RequestTimeout: it was not handed over within the client's limit; it may arrive all the same.
@@ -138,6 +157,8 @@ class Client:
         """
         self._check_open()
         address = route(pattern)
+        if message_id is not None or self._durable:
+            headers = {**(headers or {}), MESSAGE_ID: message_id or secrets.token_hex(10)}
         packet = messages.write_packet(
             self._transport.event_pattern(pattern, address), data, None, self._metadata(headers)
         )
@@ -243,7 +264,7 @@ class Client:
 
     def on_nobody(self, request_id: str, reason: str) -> None:
         if request_id in self._pending:
-            self._fail(request_id, _nobody(self._pending[request_id].route, self._transport.public_url, reason))
+            self._fail(request_id, nobody(self._pending[request_id].route, self._transport.public_url, reason))
 
     def on_lost(self, error: ConnectionLost) -> None:
         for request_id in list(self._pending):
@@ -256,33 +277,13 @@ class Client:
 
     def _error(self, error: Any, address: str) -> PostOfficeError:
         if error == messages.NO_HANDLER:
-            return _nobody(address, self._transport.public_url, "the service has no such message pattern")
-        return RpcError(error) if not isinstance(error, str) else _text_error(error)
+            return nobody(address, self._transport.public_url, "the service has no such message pattern")
+        return RpcError(error) if not isinstance(error, str) else text_error(error)
 
     def _expire(self, request_id: str) -> None:
         waiting = self._pending.get(request_id)
         if waiting is not None:
-            self._fail(
-                request_id,
-                RequestTimeout(
-                    f"no answer to {waiting.route!r} within {waiting.limit:g} s. The work may have happened, or may"
-                    " happen yet: a timeout is an unknown outcome. Retry only what is safe to do twice."
-                ),
-            )
-
-
-def _nobody(address: str, url: str, reason: str) -> NoHandlerError:
-    return NoHandlerError(
-        f"nobody handles {address!r} at {url}: {reason}. Nothing was done."
-        " Is the service started? Compare the pattern with its @message_pattern, letter by letter."
-    )
-
-
-def _text_error(error: str) -> RpcError:
-    """An error that travelled as plain text: passed on as it came."""
-    result = RpcError(error)
-    result.error = error
-    return result
+            self._fail(request_id, waiting.late())
 
 
 def _seconds(timeout: float) -> float:

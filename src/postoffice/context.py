@@ -18,7 +18,9 @@ class Context:
         pattern: the route the message came by, e.g. `order.placed` or `{"cmd":"sum"}`.
         headers: what the sender put beside the data: the transport's own headers, or the packet's metadata.
         correlation_id: the id of the request, or the message's own correlation id; None for an event without.
-        attempt: 1 for the first delivery; 2 when the broker says that it delivered the message before.
+        message_id: the message's identity, the same in every redelivery, retry and requeue: what an idempotency key
+            is made from. At least once every event has one, if its sender is not a stranger to the broker's ids.
+        attempt: 1 for the first delivery; more when the broker, or the message itself, says that it came before.
         transport: the name of the transport, e.g. "tcp".
         raw: the message's body, as it came; empty on gRPC.
         deadline: when the caller gives up, in the event loop's time; None where it has not said (only gRPC carries it).
@@ -31,6 +33,7 @@ class Context:
     transport: str = ""
     raw: bytes = b""
     deadline: float | None = None
+    message_id: str | None = None
 
     @property
     def remaining(self) -> float | None:

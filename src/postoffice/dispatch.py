@@ -15,12 +15,14 @@ from typing import Any
 
 import msgspec
 
-from . import messages
+from . import messages, points
 from .context import Context
+from .durable import MESSAGE_ID, Durable
 from .errors import PayloadError, RpcError
 from .handlers import Handler
 from .messages import INTERNAL_ERROR, Packet
 from .patterns import route_of_json
+from .settling import Failure, Settling
 from .transports.base import Call, Delivery, start
 
 __all__ = ["Dispatch"]
@@ -43,11 +45,20 @@ class Dispatch:
 
     Args:
         handlers: checked, as `collect` gives them. name: the service's, for the log. transport: its name, for contexts.
+        durable: what at least once asks for; None at most once.
         crowded: called with True when so many handlers are under way that no more should come, with False later.
     """
 
-    def __init__(self, handlers: Iterable[Handler], name: str, transport: str, crowded: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        handlers: Iterable[Handler],
+        name: str,
+        transport: str,
+        crowded: Callable[[bool], None],
+        durable: Durable | None = None,
+    ) -> None:
         self.name = name
+        self._settling = Settling(name, durable)
         self.draining = False  # a service that stops refuses requests
         self._transport = transport
         self._crowded = crowded
@@ -81,6 +92,7 @@ class Dispatch:
 
     def deliver(self, delivery: Delivery) -> None:
         """Read a message and start its work. Called by the transport for each message; never raises, never waits."""
+        points.reached("received", delivery)
         if isinstance(delivery, Call):
             self._begin(self._answer(delivery))
             return
@@ -91,12 +103,13 @@ class Dispatch:
         except msgspec.DecodeError as error:
             if delivery.route is None or not delivery.text_is_data:
                 delivery.malformed(f"a packet that is no JSON: {error}")
-                self._begin(delivery.reject())
+                self._begin(self._settling.invalid(delivery, f"a packet that is no JSON: {error}"))
                 return
             packet = Packet()
         if delivery.route is not None and not (bytes(packet.pattern) or bytes(packet.data)):
-            packet = Packet(data=_foreign(delivery.body))  # not from a client of ours: all of it is data
+            packet = Packet(data=messages.foreign_data(delivery.body))  # not from a client of ours: all of it is data
         route = delivery.route if delivery.route is not None else self._route(bytes(packet.pattern))
+        delivery.route, delivery.address = route, delivery.address or route
         if bytes(packet.id):
             self._begin(self._refuse(packet, delivery) if self.draining else self._request(route, packet, delivery))
         else:
@@ -136,7 +149,7 @@ class Dispatch:
         echo = request_id if delivery.reply_has_id else b""
         handler = self._messages.get(route or "")
         if route is None or (handler is None and route not in self._events):
-            log.warning("%s: nobody handles the message pattern %s", self.name, _shown(packet))
+            log.warning("%s: nobody handles the message pattern %s", self.name, messages.shown(packet))
             delivery.reply(messages.no_handler_reply(request_id))
             return
         try:
@@ -151,7 +164,9 @@ class Dispatch:
                 fields = messages.END_FIELDS
             else:
                 fields = messages.last_fields(await self._call(handler, packet, delivery))
+            points.reached("after-handler", delivery)
             delivery.reply(messages.write_reply(fields, echo))
+            points.reached("replied", delivery)
         except BaseException as error:
             delivery.reply(messages.write_reply(self._error(error, route), echo))
             if not isinstance(error, Exception):
@@ -200,31 +215,39 @@ class Dispatch:
         """Start every handler of the event, before any of a later message; what is returned settles it."""
         handlers = self._events.get(route or "") or [*filter(None, [self._messages.get(route or "")])]
         if route is None or not handlers:
-            log.error("%s: nobody handles the event %s; it is dropped", self.name, _shown(packet))
-            return delivery.reject()
+            return self._settling.unhandled(delivery, messages.shown(packet))
+        if self._settling.has_crashed(handlers, delivery):
+            return self._settling.crashed(handlers, delivery)
         work = [self._finish(one, packet, delivery) for one in handlers]
         if len(work) == 1:
             return self._settle(work[0], delivery)
         loop = asyncio.get_running_loop()
         return self._settle(_all(*(start(one, loop) for one in work)), delivery)
 
-    async def _settle(self, finished: Awaitable[bool], delivery: Delivery) -> None:
-        """Acknowledge an event when all its handlers have finished, reject it when one failed."""
-        await (delivery.ack() if await finished else delivery.reject())
+    async def _settle(self, finished: Awaitable[Failure | None], delivery: Delivery) -> None:
+        """Acknowledge an event when all its handlers have finished; what one that failed asks for, otherwise."""
+        failure = await finished
+        if failure is None:
+            points.reached("after-handler", delivery)
+            await delivery.ack()
+            points.reached("acked", delivery)
+        else:
+            await self._settling.failed(*failure, delivery)
 
-    async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> bool:
+    async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> Failure | None:
         """Run one handler of an event to its end; an error is logged, for nobody waits for it."""
         try:
             await self._run(handler, packet, delivery)
-            return True
+            return None
         except RpcError as error:
             log.error("%s: the event %s was refused by %r: %s", self.name, handler.route, handler, error)
+            return handler, error
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # by the service, as it stops: not finished, so not settled
             log.exception("%s: the handler of the event %s failed", self.name, handler.route)
-        return False
+            return handler, error
 
     async def _run(self, handler: Handler, packet: Packet, delivery: Delivery) -> None:
         """Run a handler to its end where nobody wants its values."""
@@ -235,6 +258,7 @@ class Dispatch:
 
     async def _call(self, handler: Handler, packet: Packet, delivery: Delivery) -> Any:
         """The handler's result, or for a stream its generator."""
+        points.reached("before-handler", delivery)
         data = delivery.data if isinstance(delivery, Call) else packet.data
         if not handler.parameters:
             call = handler.function()
@@ -245,7 +269,7 @@ class Dispatch:
         return call if handler.is_stream else await call
 
     def _context(self, handler: Handler, packet: Packet, delivery: Delivery) -> Context:
-        headers = delivery.headers or _metadata(packet)
+        headers = delivery.headers or messages.metadata(packet)
         identity = delivery.correlation_id or (str(messages.decode(packet.id)) if bytes(packet.id) else None)
         return Context(
             pattern=delivery.address or handler.route,
@@ -255,27 +279,9 @@ class Dispatch:
             transport=self._transport,
             raw=delivery.raw,
             deadline=delivery.deadline if isinstance(delivery, Call) else None,
+            message_id=delivery.message_id or headers.get(MESSAGE_ID) or identity,
         )
 
 
-async def _all(*tasks: asyncio.Task[bool]) -> bool:
-    return all(await asyncio.gather(*tasks))
-
-
-def _metadata(packet: Packet) -> dict[str, Any]:
-    found = messages.decode(packet.metadata)
-    return found if isinstance(found, dict) else {}
-
-
-def _foreign(body: bytes) -> msgspec.Raw:
-    """A body that is no packet, as data: its JSON value, or its text."""
-    try:
-        messages.decode(body)
-        return msgspec.Raw(body or b'""')
-    except msgspec.DecodeError:
-        return msgspec.Raw(messages.encode(body.decode("utf-8", "replace")))
-
-
-def _shown(packet: Packet) -> str:
-    text = bytes(packet.pattern).decode("utf-8", "replace") or "(no pattern)"
-    return text if len(text) <= 100 else text[:97] + "..."
+async def _all(*tasks: asyncio.Task[Failure | None]) -> Failure | None:
+    return next(filter(None, await asyncio.gather(*tasks)), None)

@@ -9,6 +9,8 @@
     ├── ConnectError             nobody could be reached; nothing was sent
     ├── NoHandlerError           it arrived, and nobody handles that pattern; nothing was done
     ├── RpcError                 the handler ran and answered with an error
+    │   └── PermanentError       trying again cannot help: to the dead-letter queue at once
+    │       └── InvalidPayload   the data are not what the handler's parameter asks for; it did not run
     ├── RequestTimeout           no answer in time: it may have happened, or may happen yet
     └── ConnectionLost           the connection broke while waiting: it may have happened
 
@@ -24,9 +26,11 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "HandlerError",
+    "InvalidPayload",
     "NoHandlerError",
     "PatternError",
     "PayloadError",
+    "PermanentError",
     "PostOfficeError",
     "RequestTimeout",
     "RpcError",
@@ -90,6 +94,20 @@ class RpcError(PostOfficeError):
         if isinstance(self.error, dict) and isinstance(self.error.get("message"), str):
             return str(self.error["message"])
         return str(self.error)
+
+
+class PermanentError(RpcError):
+    """An error after which trying again cannot help, such as an order for an article that does not exist.
+
+    Raise it in an event's handler: the event goes to the dead-letter queue at once, whatever its Retry says. In a
+    request's handler it is an RpcError like any other.
+    """
+
+
+class InvalidPayload(PermanentError):
+    """The data are not of the type that the handler's parameter asks for. The handler did not run."""
+
+    may_have_happened = False
 
 
 class RequestTimeout(PostOfficeError, TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from .errors import HandlerError
 from .messages import decode
 from .patterns import Pattern, route
 from .payloads import json_reader, value_reader
+from .retry import Retry
 
 __all__ = ["Handler", "collect", "event_pattern", "grpc_method", "message_pattern"]
 
@@ -27,15 +28,23 @@ def message_pattern(pattern: Pattern) -> Callable[[F], F]:
     An async generator replies with a stream: each value it yields is one packet.
     A function may bear several patterns, one decorator each. At most one handler serves a message pattern.
     """
-    return _mark("message", pattern)
+    address = route(pattern)
+    return lambda function: _attach(function, "message", address)
 
 
-def event_pattern(pattern: Pattern) -> Callable[[F], F]:
+def event_pattern(pattern: Pattern, *, retry: Retry | None = None, dead_letter: str | None = None) -> Callable[[F], F]:
     """Take events with this pattern: nobody waits, and what the function returns is dropped.
 
     Several handlers may take one event; all run, started in the order they are defined.
+
+    Args:
+        retry: at least once only: when the event is tried again after the function raised. Where one of several
+            handlers fails, all of them get the event again.
+        dead_letter: at least once only: the queue that takes it when it is given up; `<service>.dead` where none is
+            named.
     """
-    return _mark("event", pattern)
+    address = route(pattern)
+    return lambda function: _attach(function, "event", address, retry, dead_letter)
 
 
 def grpc_method(service: str, method: str | None = None) -> Callable[[F], F]:
@@ -54,14 +63,9 @@ def grpc_method(service: str, method: str | None = None) -> Callable[[F], F]:
     return attach
 
 
-def _mark(kind: Kind, pattern: Pattern) -> Callable[[F], F]:
-    address = route(pattern)
-    return lambda function: _attach(function, kind, address)
-
-
-def _attach(function: F, kind: Kind, address: str) -> F:
+def _attach(function: F, kind: Kind, address: str, retry: Retry | None = None, dead_letter: str | None = None) -> F:
     inner = _inner(function)
-    setattr(inner, MARKS, [*getattr(inner, MARKS, []), (kind, address)])
+    setattr(inner, MARKS, [*getattr(inner, MARKS, []), (kind, address, retry, dead_letter)])
     return function
 
 
@@ -70,7 +74,7 @@ class Handler:
     """A function, what it handles, and how to call it; everything that can be found out is found out once.
 
     `decode` turns the JSON text of the data (on gRPC a dict, or a stream of them) into what the function's first
-    parameter asks for; `typed` says that on gRPC it asks for every field.
+    parameter asks for; `typed` says that on gRPC it asks for every field. `retry` and `dead_letter` are an event's.
     """
 
     kind: Kind
@@ -80,6 +84,8 @@ class Handler:
     parameters: int
     is_stream: bool
     typed: bool = False
+    retry: Retry | None = None
+    dead_letter: str | None = None
 
     @property
     def wants_context(self) -> bool:
@@ -120,8 +126,8 @@ def _of(target: Any) -> Iterator[Handler]:
         inner = inspect.unwrap(_inner(function))
         if id(inner) not in seen:
             seen.add(id(inner))
-            for kind, address in reversed(getattr(function, MARKS)):  # decorators apply from the bottom up
-                yield _handler(kind, address, function)
+            for kind, address, retry, dead_letter in reversed(getattr(function, MARKS)):  # applied from the bottom up
+                yield replace(_handler(kind, address, function), retry=retry, dead_letter=dead_letter)
 
 
 def _functions(target: Any) -> Iterator[Callable[..., Any]]:

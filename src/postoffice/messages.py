@@ -201,3 +201,24 @@ def _short(value: Any) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} that contains itself"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def metadata(packet: Packet) -> dict[str, Any]:
+    """The headers inside a packet."""
+    found = decode(packet.metadata)
+    return found if isinstance(found, dict) else {}
+
+
+def foreign_data(body: bytes) -> Raw:
+    """A body that is no packet, as data: its JSON value, or its text."""
+    try:
+        decode(body)
+        return Raw(body or b'""')
+    except msgspec.DecodeError:
+        return Raw(encode(body.decode("utf-8", "replace")))
+
+
+def shown(packet: Packet) -> str:
+    """A packet's pattern, for a line in a log."""
+    text = bytes(packet.pattern).decode("utf-8", "replace") or "(no pattern)"
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import RpcError
+from .errors import InvalidPayload
 from .messages import decode
 
 __all__ = ["json_reader", "value_reader"]
@@ -36,7 +36,7 @@ def json_reader(function: Callable[..., Any], name: str) -> Callable[[bytes | ms
         try:
             return read(bytes(raw) or b"null")
         except (ValueError, RecursionError) as error:  # msgspec's and pydantic's errors are ValueErrors
-            raise RpcError(f"invalid payload: {_plain(error)}. The handler did not run.") from error
+            raise InvalidPayload(f"invalid payload: {_plain(error)}. The handler did not run.") from error
 
     return checked
 
@@ -63,7 +63,7 @@ def value_reader(function: Callable[..., Any], name: str) -> tuple[Callable[[Any
             return convert(data)
         except (ValueError, RecursionError) as error:
             text = f"invalid payload: {_plain(error)}."
-            raise RpcError({"code": INVALID_ARGUMENT, "message": text}) from error
+            raise InvalidPayload({"code": INVALID_ARGUMENT, "message": text}) from error
 
     return checked, True
 

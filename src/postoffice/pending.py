@@ -7,7 +7,9 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Deadlines", "Waiting"]
+from .errors import NoHandlerError, RequestTimeout, RpcError
+
+__all__ = ["Deadlines", "Waiting", "nobody", "text_error"]
 
 
 class Waiting:
@@ -34,6 +36,13 @@ class Waiting:
         """Nobody waits any more: an error that has come, or will, is not missed."""
         if not self.future.cancel() and not self.future.cancelled():
             self.future.exception()
+
+    def late(self) -> RequestTimeout:
+        """What its caller is told when no answer has come in time."""
+        return RequestTimeout(
+            f"no answer to {self.route!r} within {self.limit:g} s. The work may have happened, or may"
+            " happen yet: a timeout is an unknown outcome. Retry only what is safe to do twice."
+        )
 
     def take(self, value: Any) -> None:
         if self.values is None:
@@ -72,3 +81,18 @@ class Deadlines:
         self._timer = None
         if self._heap:
             self._arm()
+
+
+def nobody(address: str, url: str, reason: str) -> NoHandlerError:
+    """What a caller is told whose request reached nobody."""
+    return NoHandlerError(
+        f"nobody handles {address!r} at {url}: {reason}. Nothing was done."
+        " Is the service started? Compare the pattern with its @message_pattern, letter by letter."
+    )
+
+
+def text_error(error: str) -> RpcError:
+    """An error that travelled as plain text: passed on as it came."""
+    result = RpcError(error)
+    result.error = error
+    return result

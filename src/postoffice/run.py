@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .durable import ACK_WAIT
 from .errors import PostOfficeError, UsageError
 from .service import Service
 from .tls import Tls
@@ -134,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--exchange", help="take messages of this topic exchange (RabbitMQ)")
     run.add_argument("--wildcards", action="store_true", help="patterns may have wildcards (Redis)")
     run.add_argument("--delivery", default="at-most-once", choices=["at-most-once", "at-least-once"])
+    run.add_argument("--prefetch", type=int, default=16, help="at least once: messages that may be unacknowledged")
+    run.add_argument("--ack-wait", type=float, default=ACK_WAIT, help="at least once: seconds a replica may be silent")
+    run.add_argument("--quorum", action="store_true", help="at least once: a quorum queue (RabbitMQ)")
     run.add_argument("--grace", type=float, default=10.0, help="seconds that handlers may take when it stops")
     run.add_argument("--http", metavar="HOST:PORT", help="also serve the module's ASGI application `app` there")
     run.add_argument("--proto", metavar="FILE", help="the .proto file of the handlers' services (gRPC)")
@@ -163,6 +167,9 @@ def main(arguments: list[str] | None = None) -> int:
             group=options.group,
             delivery=options.delivery,
             grace=options.grace,
+            prefetch=options.prefetch,
+            ack_wait=options.ack_wait,
+            quorum=options.quorum,
             exchange=options.exchange,
             wildcards=options.wildcards,
             proto=options.proto,

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 from .dispatch import Dispatch
-from .errors import UsageError
+from .durable import ACK_WAIT, LIMIT, Durable
+from .errors import UnsupportedError, UsageError
 from .handlers import collect
 from .tls import Tls
-from .transports import create, kind_of
+from .transports import DURABLE_NAMES, create, durable_kind_of, kind_of
 
 __all__ = ["DeliveryMode", "Service"]
 
@@ -30,9 +31,15 @@ class Service:
             shared subscription). Without, each gets all; on Kafka, the name is the group then.
         delivery: "at-most-once" (as NestJS: a message under way in a crash is lost) or "at-least-once" (an event is
             acknowledged after its handler has finished, so a crash before means a redelivery, and work may be
-            done twice). It governs events; a request is settled when it arrives, its caller watches over it.
+            done twice; one whose handler raises is tried again as its Retry says, and ends in a dead-letter queue,
+            `<name>.dead` where the handler names none). It governs events; a request is settled when it arrives, its
+            caller watches over it.
         grace: seconds that handlers under way may take when the service stops.
         prefetch: at least once only: how many messages the broker hands out before the first is acknowledged.
+        ack_wait: at least once, on Redis and NATS: seconds after which what a replica that has fallen silent (dead,
+            paused, cut off) did not acknowledge goes to another one. Handlers may take longer.
+        quorum: RabbitMQ only, at least once: the queue is a quorum queue, which counts deliveries, so that a message
+            that kills its service is dead-lettered too. A NestJS peer must declare it alike.
         exchange: RabbitMQ only: a topic exchange. Its messages reach every service with a pattern that matches,
             and patterns may have wildcards: `*` is one word between dots, `#` at the end is all the rest.
         wildcards: Redis only: patterns may have them (`*` any text, `?` one character, `[ab]` one of these).
@@ -53,6 +60,8 @@ class Service:
         delivery: DeliveryMode = "at-most-once",
         grace: float = 10.0,
         prefetch: int = 16,
+        ack_wait: float = ACK_WAIT,
+        quorum: bool = False,
         exchange: str | None = None,
         wildcards: bool = False,
         proto: str | Path | None = None,
@@ -63,18 +72,21 @@ class Service:
         self.handlers = collect(*targets, methods=kind_of(url).capabilities.methods)
         self.name = name or "service"
         self.grace = grace
+        durable = self._durable(group or self.name, ack_wait, quorum) if delivery == "at-least-once" else None
+        if durable is None:
+            self._refuse_promises(url, quorum)
         self._transport = create(
             url,
             queue=self._queue(url, name),
             exchange=exchange,
             group=group,
             wildcards=wildcards,
-            durable=delivery == "at-least-once",
+            durable=durable,
             prefetch=prefetch,
             proto=proto,
             tls=tls,
         )
-        self._dispatch = Dispatch(self.handlers, self.name, self._transport.name, self._crowded)
+        self._dispatch = Dispatch(self.handlers, self.name, self._transport.name, self._crowded, durable)
         self._started = False
 
     @staticmethod
@@ -85,6 +97,30 @@ class Service:
                 f"on {kind.name} a service's queue is its name, so it needs one: Service(..., name='users')"
             )
         return name if kind.capabilities.queues else None
+
+    def _durable(self, shared: str, ack_wait: float, quorum: bool) -> Durable:
+        events = [one for one in self.handlers if one.kind == "event"]
+        delays = {delay for one in events if one.retry for delay in one.retry.delays()}
+        dead = {one.dead_letter for one in events if one.dead_letter} | {f"{self.name}.dead"}
+        return Durable(
+            service=shared,
+            events=tuple(dict.fromkeys(one.route for one in events)),
+            delays=tuple(sorted(delays)),
+            dead=tuple(sorted(dead)),
+            ack_wait=ack_wait,
+            limit=max((one.retry.attempts for one in events if one.retry), default=LIMIT),
+            quorum=quorum,
+        )
+
+    def _refuse_promises(self, url: str, quorum: bool) -> None:
+        """At most once, nothing failed is kept: whoever asks for that is told before the first message."""
+        asking = [one for one in self.handlers if one.retry or one.dead_letter]
+        if asking or quorum:
+            what = f"{asking[0]!r} has retry= or dead_letter=" if asking else "quorum=True is given"
+            raise UnsupportedError(
+                f"{what}, and this service delivers at most once: what fails is gone. Say delivery='at-least-once'"
+                f"{'' if durable_kind_of(url) else f'; {kind_of(url).name} cannot, but {DURABLE_NAMES} can'}."
+            )
 
     @property
     def url(self) -> str:

@@ -107,7 +107,7 @@ async def test_at_most_once_a_killed_worker_loses_its_message(place: Place, tmp_
 
 @pytest.mark.parametrize("kind", ["rabbitmq"])
 async def test_a_handler_that_fails_gives_its_message_up(place: Place) -> None:
-    """Rejected, not delivered again and again; the ones behind it are handled."""
+    """Dead-lettered, not delivered again and again; the ones behind it are handled."""
     seen: list[tuple[object, int]] = []
 
     @event_pattern("job")
@@ -176,5 +176,5 @@ async def test_emit_at_least_once_to_a_queue_that_is_gone_says_so(place: Place) 
     connection = await aiormq.connect(place.url)
     await (await connection.channel()).queue_delete(place.name)
     await connection.close()
-    with pytest.raises(NoHandlerError, match=f"the queue '{place.name}' is gone. The event was not stored"):
+    with pytest.raises(NoHandlerError, match=f"the queue '{place.name}' is gone. It was not stored"):
         await asyncio.wait_for(client.emit("event", 1), LIMIT)

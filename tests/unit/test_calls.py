@@ -194,6 +194,8 @@ def test_the_tree_of_errors() -> None:
         "ConnectError": "PostOfficeError",
         "NoHandlerError": "PostOfficeError",
         "RpcError": "PostOfficeError",
+        "PermanentError": "RpcError",
+        "InvalidPayload": "PermanentError",
         "RequestTimeout": "PostOfficeError",
         "ConnectionLost": "PostOfficeError",
     }
@@ -204,9 +206,9 @@ def test_the_tree_of_errors() -> None:
 
 
 def test_every_error_says_whether_the_work_may_have_happened() -> None:
-    """Three may; the others say that nothing was done."""
+    """Four may; the others say that nothing was done."""
     indefinite = {name for name in errors.__all__ if getattr(errors, name).may_have_happened}
-    assert indefinite == {"RpcError", "RequestTimeout", "ConnectionLost"}
+    assert indefinite == {"RpcError", "PermanentError", "RequestTimeout", "ConnectionLost"}
     assert not PostOfficeError.may_have_happened
     assert not NoHandlerError.may_have_happened
 

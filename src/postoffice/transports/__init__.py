@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..deadletters import DeadLetters
+from ..durable import Durable
 from ..errors import UnsupportedError, UsageError
 from .base import Transport
 
@@ -29,6 +31,15 @@ TRANSPORTS = {  # URL scheme -> module and class
     "grpcs": ("grpc", "GrpcTransport"),
     "kafka+tls": ("kafka", "KafkaTransport"),
 }
+DURABLE = {  # the transports that deliver at least once
+    "amqp": ("rabbitmq", "RabbitTransport"),
+    "amqps": ("rabbitmq", "RabbitTransport"),
+}
+DEAD_LETTERS = {  # and their dead letters
+    "amqp": ("rabbitmq_dead", "RabbitDeadLetters"),
+    "amqps": ("rabbitmq_dead", "RabbitDeadLetters"),
+}
+DURABLE_NAMES = "RabbitMQ (amqp://)"
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
 )
@@ -44,9 +55,24 @@ def kind_of(url: str) -> type[Transport]:
     if scheme not in TRANSPORTS:
         known = ", ".join(f"{name}://" for name in TRANSPORTS)
         raise UsageError(f"no transport for {url!r}: its scheme is {scheme!r}. Known are {known}. Nothing was sent.")
-    module, name = TRANSPORTS[scheme]
-    kind: type[Transport] = getattr(import_module(f".{module}", __package__), name)
+    kind: type[Transport] = _load(*TRANSPORTS[scheme])
     return kind
+
+
+def durable_kind_of(url: str) -> type[Transport] | None:
+    """The transport that delivers at least once at this URL; None where there is none."""
+    where = DURABLE.get(urlsplit(url).scheme)
+    return _load(*where) if where else None
+
+
+def dead_letters_of(url: str) -> type[DeadLetters] | None:
+    """What reads the dead letters at this URL; None where there are none."""
+    where = DEAD_LETTERS.get(urlsplit(url).scheme)
+    return _load(*where) if where else None
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(f".{module}", __package__), name)
 
 
 def create(
@@ -57,7 +83,7 @@ def create(
     group: str | None = None,
     wildcards: bool = False,
     proto: str | Path | None = None,
-    durable: bool = False,
+    durable: Durable | None = None,
     **options: Any,
 ) -> Transport:
     """A transport for this URL, not yet connected.
@@ -66,8 +92,13 @@ def create(
         UsageError: an unknown scheme, or a queue missing where messages go to one, or given where none exists.
         UnsupportedError: something that this transport cannot do.
     """
-    kind = kind_of(url)
+    kind = (durable_kind_of(url) if durable else None) or kind_of(url)
     can = kind.capabilities
+    if durable and not can.acks:
+        raise UnsupportedError(
+            f"{kind.name} cannot deliver at least once: nothing is acknowledged after the work, so what a crash"
+            f" interrupts is gone. Use delivery='at-most-once' here; at least once there are {DURABLE_NAMES}."
+        )
     if can.queues and not (queue or exchange):
         raise UsageError(f"{kind.name} sends messages to a queue, so say which: queue='the name of the service'.")
     if exchange and not can.exchanges:
@@ -86,11 +117,6 @@ def create(
         raise UnsupportedError(
             f"{kind.name} cannot share messages in a group ({group!r}). NATS (nats://) and MQTT (mqtt://) can;"
             " on RabbitMQ replicas share the queue anyway."
-        )
-    if durable and not can.acks:
-        raise UnsupportedError(
-            f"{kind.name} cannot deliver at least once here: nothing is acknowledged after the work, so what a crash"
-            " interrupts is gone. Use delivery='at-most-once' here, or RabbitMQ (amqp://), which redelivers."
         )
     return kind(
         url, queue=queue, exchange=exchange, group=group, wildcards=wildcards, proto=proto, durable=durable, **options

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from ..durable import Durable
 from ..errors import ConnectionLost, UnsupportedError, UsageError
 from ..handlers import Handler
 from ..patterns import Pattern
 from ..tls import Tls, explain
+from .delivery import Call, Delivery
 
-__all__ = ["Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reason_of", "start"]
+__all__ = ["Call", "Capabilities", "Deliver", "Delivery", "Replies", "Transport", "reason_of", "start"]
 
 log = logging.getLogger("postoffice")
 
@@ -55,91 +57,6 @@ class Capabilities:
     methods: bool = False
 
 
-class Delivery:
-    """One message, as it reached a service.
-
-    Attributes:
-        route: the pattern of the handler it is for, or None where only the pattern inside the body tells.
-        address: where it was really sent, where the route has wildcards.
-        body: the packet, as it came. headers: the transport's own. attempt: 2 when known to be a redelivery.
-        correlation_id: the message's own, where the transport has one.
-    """
-
-    __slots__ = ("address", "attempt", "body", "correlation_id", "headers", "route")
-
-    def __init__(
-        self,
-        body: bytes,
-        route: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        attempt: int = 1,
-        correlation_id: str | None = None,
-        address: str | None = None,
-    ) -> None:
-        self.body = body
-        self.address = address or route
-        self.route = route
-        self.headers: Mapping[str, Any] = headers or {}
-        self.attempt = attempt
-        self.correlation_id = correlation_id
-
-    reply_has_id: ClassVar[bool] = True
-    """Whether reply packets carry the request's id (RabbitMQ's do not)."""
-
-    text_is_data: ClassVar[bool] = True
-    """Whether a body that is no JSON is an event's data, as text (NestJS drops it on NATS)."""
-
-    @property
-    def raw(self) -> bytes:
-        """The message's body as it came, where the packet was made from it (Kafka)."""
-        return self.body
-
-    def reply(self, packet: bytes) -> None:
-        """Send a reply packet, buffered, in order. At most once: a caller that is gone gets nothing."""
-        raise NotImplementedError
-
-    def room(self) -> Awaitable[None] | None:
-        """Something to await while replies pile up faster than they are taken; a stream waits for it."""
-        return None
-
-    async def ack(self) -> None:
-        """Say that the work is done, so that it is not delivered again. Nothing to do without acks."""
-
-    async def reject(self) -> None:
-        """Give the message up: not delivered again. Nothing to do without acks."""
-
-    def malformed(self, reason: str) -> None:
-        """What came is no packet: it is logged. A stream of bytes that lost its framing closes; a broker goes on."""
-        log.error("a message was dropped: %s", reason)
-
-
-class Call(Delivery):
-    """A call with values instead of packets, and a status at its end (gRPC).
-
-    Attributes:
-        data: a dict, or an async iterator of dicts. deadline: when the caller gives up, in the event loop's time.
-        task: the work, once it has begun; to be cancelled when the caller has gone.
-    """
-
-    __slots__ = ("data", "deadline", "task")
-
-    def __init__(
-        self, route: str, data: Any, headers: Mapping[str, Any] | None = None, deadline: float | None = None
-    ) -> None:
-        super().__init__(b"", route, headers)
-        self.data = data
-        self.deadline = deadline
-        self.task: asyncio.Task[None] | None = None
-
-    async def value(self, value: Any) -> None:
-        """Send the reply, or the next one of a stream."""
-        raise NotImplementedError
-
-    def end(self, error: Any = None) -> None:
-        """Once, after the last value. `error`: what the caller is told, as in an RpcError."""
-        raise NotImplementedError
-
-
 Deliver = Callable[[Delivery], None]
 
 
@@ -161,8 +78,8 @@ class Transport(abc.ABC):
 
     Args:
         url: where to. queue: a named queue (only where `capabilities.queues`). group: replicas that share the
-            messages of a pattern (only where `capabilities.groups`). durable: whether events are to survive a
-            crash of the service or of the broker (only where `capabilities.acks`). prefetch: how many
+            messages of a pattern (only where `capabilities.groups`). durable: what at least once asks for, None at most
+            once (only where `capabilities.acks`). prefetch: how many
             messages may be unacknowledged at once. exchange: a topic exchange (only where `capabilities.exchanges`).
             wildcards: handlers' patterns may have them (only where `capabilities.wildcards`). proto: the .proto file
             (only where `capabilities.methods`).
@@ -178,7 +95,7 @@ class Transport(abc.ABC):
         *,
         queue: str | None = None,
         group: str | None = None,
-        durable: bool = False,
+        durable: Durable | None = None,
         prefetch: int = 16,
         exchange: str | None = None,
         wildcards: bool = False,

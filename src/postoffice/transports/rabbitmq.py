@@ -2,7 +2,8 @@
 
 Guarantee: events at most once, or at least once where asked for: the sender's event is persistent and confirmed, and
 the service acknowledges it after the handler has finished. A service that dies before gives it back to the queue,
-so the work may be done twice. Requests are at most once either way.
+so the work may be done twice. An event that failed is stored once more, confirmed, before it is acknowledged: in a
+queue a delay, whose messages expire back into the service's, or among the dead letters. Requests are at most once.
 
 Every pattern of a service comes through its one queue, so the handler is found by the pattern inside the body. The
 hot path uses aiormq, the protocol library under aio-pika; reconnecting is `BrokerTransport`'s.
@@ -16,7 +17,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
@@ -24,63 +25,19 @@ from aiormq.exceptions import ChannelInvalidStateError, ChannelPreconditionFaile
 from aiormq.exceptions import DeliveryError as NotStored
 from pamqp.commands import Basic
 
+from ..durable import HISTORY, MESSAGE_ID, Durable, History
 from ..errors import ConnectError, ConnectionLost, NoHandlerError, UsageError
-from .base import Capabilities, Deliver, Delivery, log
+from .base import Capabilities, Deliver
 from .broker import Batcher, BrokerTransport
-from .rabbitmq_keys import checked_key, matcher
+from .rabbitmq_delivery import CLOSED, RabbitDelivery
+from .rabbitmq_queues import checked_key, delay_arguments, delay_queue, exists, matcher, queue_arguments
 
 __all__ = ["RabbitTransport"]
 
 Item: TypeAlias = tuple[str, str, bytes, Basic.Properties]  # exchange, routing key, body, properties
 REPLY_TO = "amq.rabbitmq.reply-to"  # a pseudo-queue: the broker brings replies straight to this channel
-CLOSED = (aiormq.AMQPError, ConnectionError, RuntimeError)  # what a driver call raises when the channel is gone
 
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it logs each failed attempt; we report them once, by error
-
-
-class RabbitDelivery(Delivery):
-    __slots__ = ("_message", "_must_settle", "_transport")
-    reply_has_id: ClassVar[bool] = False
-
-    def __init__(self, transport: RabbitTransport, message: DeliveredMessage, route: str | None) -> None:
-        properties = message.header.properties
-        super().__init__(
-            bytes(message.body),
-            route,
-            address=message.routing_key if route is not None else None,
-            headers=properties.headers,
-            attempt=2 if message.redelivered else 1,
-            correlation_id=properties.correlation_id,
-        )
-        self._transport = transport
-        self._message = message
-        self._must_settle = transport.durable
-
-    def room(self) -> Awaitable[None] | None:
-        return self._transport.room()
-
-    def reply(self, packet: bytes) -> None:
-        reply_to = self._message.header.properties.reply_to
-        if reply_to:
-            self._transport.send(reply_to, packet, Basic.Properties(correlation_id=self.correlation_id, headers={}))
-
-    async def ack(self) -> None:
-        await self._settle(accept=True)
-
-    async def reject(self) -> None:
-        """Dead-lettered by the broker where the queue says so, dropped otherwise."""
-        await self._settle(accept=False)
-
-    async def _settle(self, accept: bool) -> None:
-        if not self._must_settle:
-            return
-        self._must_settle = False
-        channel, tag = self._message.channel, self._message.delivery_tag
-        assert tag is not None
-        try:
-            await (channel.basic_ack(tag) if accept else channel.basic_nack(tag, requeue=False))
-        except CLOSED as error:  # the broker has taken the message back already and delivers it again
-            log.warning("a message was done but could not be acknowledged (%s); it will come again", error)
 
 
 class RabbitTransport(BrokerTransport):
@@ -94,7 +51,7 @@ class RabbitTransport(BrokerTransport):
         super().__init__(url, **options)
         self._connection: AbstractConnection | None = None
         self._channel: Any = None  # requests and replies, not confirmed
-        self._confirmed: AbstractChannel | None = None  # events that must be stored
+        self._confirmed: AbstractChannel | None = None  # what must be stored: events, and copies of failed ones
         self._deliver: Deliver | None = None
         self._tag: str | None = None
         self._routes: dict[str, re.Pattern[str]] = {}  # binding keys, and what they match
@@ -110,30 +67,46 @@ class RabbitTransport(BrokerTransport):
         channel = self._channel = await connection.channel(publisher_confirms=confirms)
         self._watch(channel, connection)
         try:
-            await self._declare(channel)
+            await self._declare(channel, connection)
         except ChannelPreconditionFailed as error:
             raise UsageError(
                 f"{self.queue or self.exchange!r} exists already with other properties: {error}."
-                " Both sides must declare it alike (durable, no arguments). Delete it, or use another name."
+                " All its services must declare it alike (durable, quorum or not). Delete it, or use another name."
             ) from error
         if self._deliver is None:
             await channel.basic_consume(REPLY_TO, self._reply_received, no_ack=True)
-            if self.durable:
-                self._confirmed = await connection.channel(publisher_confirms=True)
-                self._watch(self._confirmed, connection)
-        else:
+        if self.durable:
+            self._confirmed = await connection.channel(publisher_confirms=True)
+            self._watch(self._confirmed, connection)
+        if self._deliver is not None:
             await channel.basic_qos(prefetch_count=self.prefetch if self.durable else 0)
             consuming = await channel.basic_consume(self.queue or "", self._received, no_ack=not self.durable)
             self._tag = consuming.consumer_tag
 
-    async def _declare(self, channel: AbstractChannel) -> None:
-        """What both sides need; declaring what is there already changes nothing."""
+    async def _declare(self, channel: AbstractChannel, connection: AbstractConnection) -> None:
+        """What this side needs; declaring what is there already changes nothing."""
         if self.exchange is not None:
             await channel.exchange_declare(self.exchange, exchange_type="topic", durable=True)
-        if self.queue is not None:
-            await channel.queue_declare(self.queue, durable=True)
-            for route in self._routes:
-                await channel.queue_bind(self.queue, self.exchange or "", route)
+        if self.queue is None:
+            return
+        if self._deliver is None and await exists(connection, self.queue):
+            return  # its service knows how it wants it
+        service = self.durable if self._deliver is not None else None
+        await channel.queue_declare(self.queue, durable=True, arguments=queue_arguments(service))
+        for route in self._routes:
+            await channel.queue_bind(self.queue, self.exchange or "", route)
+        if service is not None:
+            await self._declare_copies(channel, service)
+
+    async def _declare_copies(self, channel: AbstractChannel, service: Durable) -> None:
+        """The queues of copies: one a delay, whose messages expire back into the service's, and the dead letters."""
+        assert self.queue is not None
+        for delay in service.delays:
+            await channel.queue_declare(
+                delay_queue(self.queue, delay), durable=True, arguments=delay_arguments(self.queue, delay)
+            )
+        for queue in service.dead:
+            await channel.queue_declare(queue, durable=True)
 
     def _watch(self, part: AbstractConnection | AbstractChannel, connection: AbstractConnection) -> None:
         """A closed channel is as bad as a closed connection: everything is opened again."""
@@ -175,7 +148,7 @@ class RabbitTransport(BrokerTransport):
                 self.replies.on_nobody(properties.correlation_id, reason)
 
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
-        properties = self._properties(headers, secrets.token_hex(10))
+        properties = self._properties(headers, (headers or {}).get(MESSAGE_ID) or secrets.token_hex(10))
         if self.durable:
             return self._store(route, packet, properties)
         return self._put(route, packet, properties)
@@ -199,20 +172,40 @@ class RabbitTransport(BrokerTransport):
     async def _store(self, route: str, packet: bytes, properties: Basic.Properties) -> None:
         """Publish, and wait until the broker has confirmed that it has stored the message."""
         exchange, key = self._address(route)
+        why = "no service that wants it was ever started" if exchange else f"the queue {key!r} is gone"
         await self._ready()
+        await self._confirm(exchange, key, packet, properties, f"the event {route!r}", why)
+
+    async def store_copy(self, queue: str, message: DeliveredMessage, history: History) -> None:
+        """Store a failed message in another queue: as it was, with its history, persistent and confirmed."""
+        kept = message.header.properties
+        headers = {**(kept.headers or {}), HISTORY: history.header()}
+        headers.pop("x-delivery-count", None)
+        properties = Basic.Properties(
+            headers=headers,
+            delivery_mode=2,
+            message_id=history.id,
+            content_type=kept.content_type,
+            correlation_id=kept.correlation_id,
+        )
+        await self._ready()
+        await self._confirm("", queue, bytes(message.body), properties, "a failed event", f"{queue!r} was deleted")
+
+    async def _confirm(
+        self, exchange: str, key: str, body: bytes, properties: Basic.Properties, what: str, why: str
+    ) -> None:
         assert self._confirmed is not None
         try:
             await self._confirmed.basic_publish(
-                packet, exchange=exchange, routing_key=key, properties=properties, mandatory=True
+                body, exchange=exchange, routing_key=key, properties=properties, mandatory=True
             )
         except PublishError as error:
-            why = "no service that wants it was ever started" if exchange else f"the queue {key!r} is gone"
-            raise NoHandlerError(f"nobody takes {route!r}: {why}. The event was not stored.") from error
+            raise NoHandlerError(f"nobody takes {what}: {why}. It was not stored.") from error
         except NotStored as error:
-            raise ConnectError(f"RabbitMQ refused the event {route!r}: {error}. It was not stored.") from error
+            raise ConnectError(f"RabbitMQ refused {what}: {error}. It was not stored.") from error
         except CLOSED as error:
             raise ConnectionLost(
-                f"the connection to RabbitMQ broke before it had confirmed the event ({error})."
+                f"the connection to RabbitMQ broke before it had confirmed {what} ({error})."
                 " It may be stored or not: sending it again may store it twice."
             ) from error
 
