@@ -4,7 +4,7 @@
     await db.run(lambda tx: tx.execute("INSERT INTO orders VALUES (?, ?)", (7, "placed")))
 
 Guarantee: what `run` was given happens wholly or not at all, and once `run` has returned it survives kill -9 and a
-power cut (write-ahead log, synchronous=FULL). Several processes may use one file on one machine; writers take turns.
+power cut (write-ahead log, synchronous=FULL). Several processes may use one file on one machine; their transactions take turns.
 Where it ends: not over a network file system, and a disk that lies about having written loses what it lied about.
 """
 
@@ -89,7 +89,8 @@ class Database:
             for statement in missing:
                 tx.execute(statement)
             result = work(tx)
-            if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
                 raise UsageError(
                     "the work of a transaction is a plain function, not an async one. Nothing was written."
                 )
