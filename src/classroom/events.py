@@ -5,6 +5,7 @@ Checkers show a life when something is wrong (`classroom.checks.invariants`); a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -17,7 +18,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        at: when, in unix seconds, by the clock of the process where it happened.
+        at: when, in unix seconds, by the clock of the process where it happened. Where only the order is known, -inf
+            stands for before all the others and inf for after them.
         process: who did it: a service with its replica or pid ("payments 4711"), a client, a broker, the ledger.
         what: the kind of event in a word or two, e.g. "acknowledged", "handled", "retried", "killed".
         message: the id of the message, as text; "" for what concerns no single message, such as a crash.
@@ -62,11 +64,12 @@ class Life(Sequence[Event]):
             yield f"message {self.message}: nothing was seen of it"
             return
         yield f"message {self.message}:"
-        began = self.events[0].at
+        began = next((one.at for one in self.events if math.isfinite(one.at)), 0.0)
         who = max(len(one.process) for one in self.events)
         what = max(len(one.what) for one in self.events)
         for one in self.events:
-            yield f"  {one.at - began:+9.3f} s  {one.process:<{who}}  {one.what:<{what}}  {one.detail}".rstrip()
+            time = f"{one.at - began:+9.3f} s" if math.isfinite(one.at) else f"{'?':>11}"
+            yield f"  {time}  {one.process:<{who}}  {one.what:<{what}}  {one.detail}".rstrip()
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
