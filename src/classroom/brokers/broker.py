@@ -8,22 +8,29 @@ import shutil
 import tempfile
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 from classroom.brokers.catalogue import Kind
-from classroom.brokers.errors import BrokerError, BrokerFailed, NotOurs, PortTaken
-from classroom.brokers.finding import (
-    Candidate,
-)
-from classroom.brokers.ports import Port
+from classroom.brokers.errors import BrokerError, BrokerFailed, NoDisk, NotOurs, PortTaken
+from classroom.brokers.finding import Candidate
+from classroom.brokers.ports import Ports
 from classroom.brokers.probes import NOT_READY, probe
+from classroom.faults.fault import Fault
+from classroom.faults.link import Link
 
 POLL = 0.05  # seconds between two questions whether it is ready
 LITTLE_ROOM = 50_000_000  # bytes; a broker that fails with less free has failed for that
 EXTERNAL_LIMIT = 5.0  # seconds until one that runs already must answer
 RESUME_LIMIT = 10.0  # seconds until a resumed broker must answer
-FIRST_PORTS = 5  # ports tried at a first start, should another program take one in between
+IN_THE_PATH = "A link is in the path: `await broker.link.cost()` says what it adds to every round trip."
+
+
+class Room(Protocol):
+    """A disk that can be filled. Both verbs block for a moment."""
+
+    def fill(self) -> None: ...
+    def free(self) -> None: ...
 
 
 class Engine(Protocol):
@@ -32,8 +39,10 @@ class Engine(Protocol):
     name: str
     candidate: Candidate
 
-    async def create(self, port: int) -> None: ...
-    async def start(self, port: int) -> None: ...
+    @property
+    def disk(self) -> Room | None: ...
+    async def create(self) -> None: ...
+    async def start(self) -> None: ...
     async def end(self) -> None: ...
     async def remove(self) -> None: ...
     def alive(self) -> bool: ...
@@ -43,19 +52,44 @@ class Engine(Protocol):
     def logs(self, lines: int) -> str: ...
 
 
+class Urls(NamedTuple):
+    """Where clients connect, and what goes past the link; the same without a link."""
+
+    public: str
+    direct: str
+
+
 class Broker:
     """A running broker: its address is `url`, and it can be broken on purpose.
 
-    Its port and its data stay the same over `kill` and `restart`. It ends with the kernel at the latest.
+    With a link, `url` is the link's address, and `direct_url` goes past it. Its port and its data stay the same over
+    `kill` and `restart`. It ends with the kernel at the latest.
     """
 
-    def __init__(self, name: str, kind: Kind, source: str, engine: Engine | None, url: str, port: Port | None) -> None:
-        self.name, self.kind, self.url, self.source = name, kind.name, url, source
+    def __init__(
+        self, name: str, kind: Kind, source: str, engine: Engine | None, urls: Urls, ports: Ports | None
+    ) -> None:
+        self.name, self.kind, self.source = name, kind.name, source
+        self.url, self.direct_url = urls
         self.engine = engine.name if engine else "external"
         self.product, self.version = kind.title, ""
         self.limits = kind.limits if engine else "It is run by someone else: nothing of it can be broken from here."
-        self.state = "starting"  # then "running", "paused", "killed" or "stopped"
-        self._kind, self._engine, self._port = kind, engine, port
+        self.state = "starting"  # then "running", "paused", "killed", "ended" or "stopped"
+        self._kind, self._engine, self._ports = kind, engine, ports
+        self._link: Link | None = None
+
+    @property
+    def link(self) -> Link:
+        """The network between everyone and it. Raises BrokerError when it was started without."""
+        if self._link is None:
+            again = f'start_broker("{self.kind}", link=True)'
+            raise BrokerError(f"{self._title} was started without a link, so its network is whole: await {again}")
+        return self._link
+
+    def add_link(self, link: Link) -> None:
+        """Say that `url` goes through this link, which ends with the broker."""
+        self._link = link
+        self.limits += f" {IN_THE_PATH}"
 
     @property
     def alive(self) -> bool:
@@ -72,7 +106,7 @@ class Broker:
         deadline = time.monotonic() + limit
         while True:
             try:
-                answer = await probe(self.kind, self.url)
+                answer = await probe(self.kind, self.direct_url)
             except NOT_READY as error:
                 problem = f"{type(error).__name__} {error}".strip()
             else:
@@ -117,7 +151,7 @@ class Broker:
             await engine.end()
         self.state = "killed"
         try:
-            await engine.start(self._port.number if self._port else 0)
+            await engine.start()
         except PortTaken as error:
             raise PortTaken(
                 f"{self._title} cannot come back at {shown(self.url)}: {error}. "
@@ -130,11 +164,61 @@ class Broker:
         """End it and remove everything it left: processes or container, data, port. Twice is harmless."""
         if self._engine is not None:
             await self._engine.remove()
-        if self._port is not None:
-            self._port.release()
+        if self._link is not None:
+            await self._link.stop()
+        if self._ports is not None:
+            self._ports.release()
         self.state = "stopped"
         if running.get(self.name) is self:
             del running[self.name]
+
+    async def terminate(self) -> None:
+        """End it by SIGTERM, as an operator would: it may finish and write. `await restart()` starts it again."""
+        engine = self._own("ended")
+        if self.state == "paused":
+            await asyncio.to_thread(engine.unpause)
+        await engine.end()
+        self.state = "ended"
+
+    # faults that undo themselves
+
+    def paused(self) -> Fault:
+        """`async with broker.paused():` frozen as by `pause()`, resumed at the end."""
+        return Fault(f"{self._title} paused", lambda: asyncio.to_thread(self.pause), self._let_go)
+
+    def down(self, *, clean: bool = False) -> Fault:
+        """`async with broker.down():` killed, or with `clean` ended by SIGTERM; restarted at the end with its data."""
+
+        async def begin() -> None:
+            await (self.terminate() if clean else asyncio.to_thread(self.kill))
+
+        return Fault(f"{self._title} down", begin, self._bring_back)
+
+    def disk_full(self) -> Fault:
+        """`async with broker.disk_full():` no byte is free on its disk; freed at the end.
+
+        One that has ended for it, or will not write any more, is restarted then, with the data it has.
+        Raises NoDisk when it was started without a disk of its own.
+        """
+        room = self._own("filled up").disk
+        if room is None:
+            again = f'start_broker("{self.kind}", disk="64M")'
+            raise NoDisk(f"{self._title} has no disk of its own that could be filled: await {again}")
+
+        async def undo() -> None:
+            await asyncio.to_thread(room.free)
+            await (self.restart() if self._kind.stays_full else self._bring_back())
+
+        return Fault(f"{self._title} with a full disk", lambda: asyncio.to_thread(room.fill), undo)
+
+    async def _let_go(self) -> None:
+        if self.state == "paused":
+            await self.resume()
+
+    async def _bring_back(self) -> None:
+        """Running again, unless the body has seen to that."""
+        if self.state != "stopped" and not await asyncio.to_thread(lambda: self.alive):
+            await self.restart()
 
     def logs(self, lines: int = 20) -> str:
         """The last lines that its server printed. Raises NotOurs when someone else runs it."""

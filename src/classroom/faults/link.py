@@ -22,6 +22,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from classroom.brokers.errors import PortTaken
 from classroom.brokers.ports import HOST, Port, is_free
 from classroom.faults import toxics
 from classroom.faults.fault import Fault
@@ -197,13 +198,14 @@ async def start_link(target: str, *, port: Port | None = None) -> Link:
 
     Its `url` is the same with the link's own host and port. One to the same target replaces the one before.
     Over TLS the name in the certificate must be good for 127.0.0.1. Raises ValueError for an address without a port,
-    LinkError when it does not start.
+    LinkError when it does not start,
+    PortTaken when another program listens on `port`.
     """
     if target in links:
         await links[target].stop()
     link = Link(target, port or Port())
     if not is_free(link._port.number):
-        raise LinkError(f"port {link._port.number} of the link is taken by another program")
+        raise PortTaken(f"port {link._port.number} is taken by another program")
     await link.start()
     links[target] = link
     return link
