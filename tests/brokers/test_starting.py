@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from classroom_help import eventually
 
-from classroom.brokers import Broker, BrokerError, NoBroker, NotOurs, PortTaken, start_broker, starting
+from classroom.brokers import Broker, BrokerError, NoBroker, NotOurs, PortTaken, ports, start_broker
 from classroom.brokers.ports import FIRST, HOST, LAST, Port, is_free
 from classroom.supervisor import supervisor
 
@@ -171,7 +171,7 @@ async def test_a_port_that_is_taken_in_between(engine: str, serve, monkeypatch: 
                 if FirstTaken.tries == 1:
                     self.number = taken
 
-        monkeypatch.setattr(starting, "Port", FirstTaken)
+        monkeypatch.setattr(ports, "Port", FirstTaken)
         async with await start_broker("redis", engine=engine) as broker:
             assert FirstTaken.tries == 2
             assert not broker.url.endswith(f":{taken}")
@@ -193,13 +193,13 @@ async def test_a_port_that_is_taken_while_the_broker_is_down(engine: str, serve)
 
 def test_ports_are_ours_while_nothing_listens():
     """Two kernels cannot pick the same one, and no client port can land on it."""
-    ports = [Port() for _ in range(50)]
-    numbers = [port.number for port in ports]
+    leases = [Port() for _ in range(50)]
+    numbers = [port.number for port in leases]
     assert len(set(numbers)) == 50
     assert all(FIRST <= number <= LAST and is_free(number) for number in numbers)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, pytest.raises(OSError, match="in use"):
         other.bind((HOST, numbers[0]))
-    for port in ports:
+    for port in leases:
         port.release()
         port.release()
 

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from classroom.brokers.broker import Broker
-    from classroom.brokers.errors import BrokerError, BrokerFailed, NoBroker, NotOurs, PortTaken
+    from classroom.brokers.errors import BrokerError, BrokerFailed, NoBroker, NoDisk, NotOurs, PortTaken
     from classroom.brokers.fetching import fetch
     from classroom.brokers.starting import start_broker
 
-__all__ = ["Broker", "BrokerError", "BrokerFailed", "NoBroker", "NotOurs", "PortTaken", "fetch", "start_broker"]
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerFailed",
+    "NoBroker",
+    "NoDisk",
+    "NotOurs",
+    "PortTaken",
+    "fetch",
+    "start_broker",
+]
 
 _HOMES = {"Broker": "broker", "start_broker": "starting", "fetch": "fetching"}
 

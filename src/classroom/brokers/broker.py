@@ -29,7 +29,7 @@ IN_THE_PATH = "A link is in the path: `await broker.link.cost()` says what it ad
 class Room(Protocol):
     """A disk that can be filled. Both verbs block for a moment."""
 
-    def fill(self) -> None: ...
+    def fill(self, spare: int) -> None: ...
     def free(self) -> None: ...
 
 
@@ -195,9 +195,10 @@ class Broker:
         return Fault(f"{self._title} down", begin, self._bring_back)
 
     def disk_full(self) -> Fault:
-        """`async with broker.disk_full():` no byte is free on its disk; freed at the end.
+        """`async with broker.disk_full():` nothing is free on its disk; freed at the end.
 
-        One that has ended for it, or will not write any more, is restarted then, with the data it has.
+        One that has ended for it, or will not write any more, is restarted then, with the data it has. RabbitMQ's
+        has less room than its limit: there it blocks publishers, and looks again every 10 seconds at the latest.
         Raises NoDisk when it was started without a disk of its own.
         """
         room = self._own("filled up").disk
@@ -209,7 +210,7 @@ class Broker:
             await asyncio.to_thread(room.free)
             await (self.restart() if self._kind.stays_full else self._bring_back())
 
-        return Fault(f"{self._title} with a full disk", lambda: asyncio.to_thread(room.fill), undo)
+        return Fault(f"{self._title} with a full disk", lambda: asyncio.to_thread(room.fill, self._kind.spare), undo)
 
     async def _let_go(self) -> None:
         if self.state == "paused":

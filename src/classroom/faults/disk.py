@@ -45,8 +45,8 @@ class Disk:
         assert self._holder
         return [sys.executable, "-I", "-S", namespace.__file__, "enter", str(self._holder.pid), *argv]
 
-    def fill(self) -> None:
-        """Leave no byte free. Blocks for a moment."""
+    def fill(self, spare: int) -> None:
+        """Leave `spare` bytes free. Blocks for a moment."""
         with open(self._filler, "ab", buffering=0) as file:
             try:
                 while True:
@@ -54,6 +54,7 @@ class Disk:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
+            file.truncate(max(0, file.tell() - spare))
 
     def free(self) -> None:
         """Free again what `fill` took. Harmless when that was nothing."""
