@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from broker_help import own_broker, replace
 from test_tls import Papers, tls_front
 
-from classroom.brokers.catalogue import KAFKA
-from classroom.brokers.commands import Setting, commands_for
-from classroom.brokers.finding import Candidate, fetch_packages, find
-from classroom.brokers.ports import Port
-from classroom.supervisor import supervisor
 from postoffice import Client, ConnectError, Service, Tls, message_pattern
 
 
@@ -32,35 +27,23 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 @contextlib.asynccontextmanager
 async def kafka_over_tls(ours: Tls, ca: Path) -> AsyncIterator[str]:
     """A Kafka whose clients must speak TLS, and show a certificate that `ca` has signed."""
-    found = next(iter(find(KAFKA, "process")))
-    if not isinstance(found, Candidate):
-        pytest.skip(found.reason)
-    found = fetch_packages(found)
-    assert found.program
     assert isinstance(ours.certificate, Path)
     assert isinstance(ours.key, Path)
-    ports, folder = [Port(), Port()], supervisor().folder("kafka-tls-")
-    setting = Setting(found.program, found.root, folder, ports[0].number, (ports[1].number, 0))
-    (command,) = commands_for("kafka", setting)
-    (folder / "keys.pem").write_text(ours.key.read_text() + ours.certificate.read_text())
-    properties = folder / "server.properties"
-    properties.write_text(
-        properties.read_text().replace("CLIENT:PLAINTEXT", "CLIENT:SSL")
-        + "ssl.client.auth=required\nssl.keystore.type=PEM\nssl.keystore.location=keys.pem\n"
-        + f"ssl.truststore.type=PEM\nssl.truststore.location={ca}\n"
-    )
-    child = supervisor().spawn(command.argv, env=command.environment, cwd=folder, log=folder / "log")
-    try:
-        async with asyncio.timeout(60):
-            while "Kafka Server started" not in "\n".join(child.tail(5)):
-                assert child.alive, "\n".join(child.tail(20))
-                await asyncio.sleep(0.05)
-        yield f"kafka+tls://127.0.0.1:{ports[0].number}"
-    finally:
-        child.kill()
-        supervisor().forget(folder)
-        for port in ports:
-            port.release()
+    keys = ours.key.read_text() + ours.certificate.read_text()
+
+    def configured(folder: Path) -> list[str]:
+        (folder / "keys.pem").write_text(keys)
+        properties = folder / "server.properties"
+        replace(properties, "CLIENT:PLAINTEXT", "CLIENT:SSL")
+        properties.write_text(
+            properties.read_text()
+            + "ssl.client.auth=required\nssl.keystore.type=PEM\nssl.keystore.location=keys.pem\n"
+            + f"ssl.truststore.type=PEM\nssl.truststore.location={ca}\n"
+        )
+        return []
+
+    async with own_broker("kafka", configured) as port:
+        yield f"kafka+tls://127.0.0.1:{port}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

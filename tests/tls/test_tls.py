@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import datetime
 import ssl
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 import trustme
+from broker_help import own_broker
 
 from classroom.brokers import start_broker
-from classroom.brokers.ports import Port
-from classroom.supervisor import supervisor
 from postoffice import (
     Client,
     ConnectError,
@@ -125,25 +123,14 @@ async def tls_front(url: str, context: ssl.SSLContext) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def nats_over_tls(tls: Tls) -> AsyncIterator[str]:
     """A NATS server with TLS of its own: NATS begins in plain text and then changes over."""
-    lease = Port()
-    port = lease.number
-    folder = supervisor().folder("nats-tls-")
     mutual = f'ca_file: "{tls.ca}", verify: true' if tls.ca else ""
-    (folder / "nats.conf").write_text(
-        f'listen: "127.0.0.1:{port}"\ntls {{ cert_file: "{tls.certificate}", key_file: "{tls.key}", {mutual} }}\n'
-    )
-    program = Path(sys.executable).parent / "nats-server"
-    child = supervisor().spawn([str(program), "-c", str(folder / "nats.conf")], log=folder / "log")
-    try:
-        async with asyncio.timeout(10):
-            while "Server is ready" not in "\n".join(child.tail()):
-                assert child.alive, child.tail()
-                await asyncio.sleep(0.02)
+
+    def configured(folder: Path) -> list[str]:
+        (folder / "tls.conf").write_text(f'tls {{ cert_file: "{tls.certificate}", key_file: "{tls.key}", {mutual} }}\n')
+        return ["-c", str(folder / "tls.conf")]
+
+    async with own_broker("nats", configured) as port:
         yield f"nats+tls://127.0.0.1:{port}"
-    finally:
-        child.kill()
-        lease.release()
-        supervisor().forget(folder)
 
 
 @contextlib.asynccontextmanager

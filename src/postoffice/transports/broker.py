@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, UsageError
 from .base import CONNECT_TIMEOUT, Transport, log, reason_of
+from .logins import refusal
 
 __all__ = ["Batcher", "BrokerTransport"]
 
@@ -38,6 +39,10 @@ class BrokerTransport(Transport):
     async def _open(self) -> None:
         """Connect and restore. Whatever it raises counts as "could not connect"."""
 
+    def _refuses(self, error: Exception) -> bool:
+        """Whether `_open` failed since the broker refuses the user or the password."""
+        return False
+
     @abc.abstractmethod
     async def _shut(self) -> None:
         """Close what is open, be it broken already. Raises nothing that matters."""
@@ -53,6 +58,8 @@ class BrokerTransport(Transport):
             raise
         except Exception as error:
             await self._shut_quietly()
+            if self._refuses(error):
+                raise ConnectError(refusal(self.name, self.url)) from error
             host, port = self.address(self.default_port)
             raise ConnectError(
                 f"no {self.name} broker could be reached at {host}:{port} ({self.why_not(error)}). Nothing was sent."

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from .. import messages
 from ..errors import ConnectError, PatternError
@@ -37,6 +37,7 @@ from .kafka_records import (
     to_json,
     with_text,
 )
+from .logins import login_of
 
 __all__ = ["KafkaTransport"]
 
@@ -108,6 +109,15 @@ class KafkaTransport(BrokerTransport):
             self._reader = asyncio.create_task(self._guarded(self._read_replies()), name="postoffice Kafka replies")
         elif not self._leaving:
             self._reader = asyncio.create_task(self._guarded(self._read_messages()), name="postoffice Kafka messages")
+
+    def _refuses(self, error: Exception) -> bool:
+        return isinstance(error, SaslAuthenticationFailed)
+
+    def why_not(self, error: BaseException | None) -> str:
+        """The driver does not tell why a broker that listens does not answer it."""
+        silent = isinstance(error, KafkaConnectionError) and login_of(self.url)[0] is None
+        hint = "; it may want a user and a password: kafka://user:password@host:port" if silent else ""
+        return super().why_not(error) + hint
 
     async def _guarded(self, reading: Coroutine[Any, Any, None]) -> None:
         try:

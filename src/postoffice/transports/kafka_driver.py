@@ -10,9 +10,9 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.conn import create_conn
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
@@ -25,6 +25,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from .base import Transport, log, reason_of
 from .broker import Batcher
 from .kafka_records import Record
+from .logins import login_of
 
 __all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "reach", "stop"]
 
@@ -39,23 +40,30 @@ if not logging.getLogger("aiokafka").level:  # it logs each attempt to connect; 
 def options(transport: Transport) -> dict[str, Any]:
     """How a driver reaches the broker of a transport, and who it says that it is."""
     host, port = transport.address(9092)
-    parts = urlsplit(transport.url)
+    user, password = login_of(transport.url)
     found: dict[str, Any] = {"bootstrap_servers": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
     found["client_id"] = f"postoffice-{secrets.token_hex(4)}"
-    found["security_protocol"] = ("SASL_" if parts.username else "") + ("SSL" if transport.secure else "PLAINTEXT")
+    found["security_protocol"] = ("SASL_" if user else "") + ("SSL" if transport.secure else "PLAINTEXT")
     if transport.secure:
         found["ssl_context"] = transport.tls.for_client()
-    if parts.username:
-        found["sasl_plain_username"] = unquote(parts.username)
-        found["sasl_plain_password"] = unquote(parts.password or "")
+    if user:
+        found |= {"sasl_mechanism": "PLAIN", "sasl_plain_username": user, "sasl_plain_password": password or ""}
     return found
 
 
 async def reach(transport: Transport) -> None:
-    """Connect once by hand: the driver does not tell why it could not (nobody there, a certificate that is refused)."""
+    """Connect once by hand: the driver does not tell why it could not.
+
+    Raises:
+        OSError: nobody there, a certificate that is refused. SaslAuthenticationFailed: the user or the password is.
+    """
     host, port = transport.address(9092)
     _, writer = await asyncio.open_connection(host, port, ssl=transport.tls.for_client() if transport.secure else None)
     writer.close()
+    if login_of(transport.url)[0] is not None:
+        given = options(transport)
+        del given["bootstrap_servers"]
+        (await create_conn(host, port, **given)).close()
 
 
 class Outbox:

@@ -16,18 +16,19 @@ import contextlib
 import math
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 
 from ..errors import PatternError
 from .base import Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
+from .logins import login_of
 from .mqtt_driver import Connection
 from .mqtt_topics import REPLY, check, check_filter, has_wildcards, is_reply, matches
 
 __all__ = ["MqttTransport"]
 
+REFUSED = (134, 135)  # reason codes of a broker that answers: bad user name or password, not authorized
 TOPICS_KEPT = 1024  # topics whose handler is remembered; more are looked up again
 
 
@@ -65,13 +66,13 @@ class MqttTransport(BrokerTransport):
 
     async def _open(self) -> None:
         host, port = self.address(8883 if self.secure else self.default_port)
-        parts = urlsplit(self.url)
+        user, password = login_of(self.url)
         connection = self._connection = Connection(
             host,
             port,
             self._received,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
+            username=user,
+            password=password,
             tls_context=self.tls.for_client() if self.secure else None,
         )
         await connection.enter()
@@ -80,6 +81,9 @@ class MqttTransport(BrokerTransport):
         for standing in self._listening.values():
             if not standing.done():
                 standing.set_result(None)
+
+    def _refuses(self, error: Exception) -> bool:
+        return isinstance(error, aiomqtt.MqttCodeError) and getattr(error.rc, "value", error.rc) in REFUSED
 
     def _filter(self, route: str) -> str:
         shared = self.group and not route.startswith("$share/")

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from ..errors import PatternError, PayloadError
 from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
+from .logins import login_of
 
 __all__ = ["NatsTransport"]
 
@@ -45,7 +46,7 @@ class NatsDelivery(Delivery):
 
 
 class NatsTransport(BrokerTransport):
-    """`nats://[user:password@]host:port`."""
+    """`nats://[user:password@]host:port`, or `nats://token@host:port`; `nats+tls://` over TLS."""
 
     name = "NATS"
     default_port = 4222
@@ -70,8 +71,12 @@ class NatsTransport(BrokerTransport):
         async def failed(error: Exception) -> None:
             """What the driver reports beside its exceptions; `lost` follows where it matters."""
 
+        user, password = login_of(self.url)
         await client.connect(
-            self.url.replace("nats+tls://", "tls://", 1),
+            self.public_url.replace("nats+tls://", "tls://", 1),
+            user=None if password is None else user,
+            password=password,
+            token=user if password is None else None,
             tls=self.tls.for_client() if self.secure else None,
             allow_reconnect=False,
             connect_timeout=int(CONNECT_TIMEOUT),
@@ -84,6 +89,9 @@ class NatsTransport(BrokerTransport):
             await client.subscribe(route, queue=self.group or "", cb=self._receiver(route)) for route in self._routes
         ]
         await client.flush()  # the server has the subscriptions when this returns
+
+    def _refuses(self, error: Exception) -> bool:
+        return isinstance(error, nats.errors.Error) and "authorization violation" in str(error).lower()
 
     async def _shut(self) -> None:
         if self._client is not None:

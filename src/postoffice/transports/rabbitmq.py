@@ -21,7 +21,12 @@ from typing import Any, TypeAlias
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import ChannelInvalidStateError, ChannelPreconditionFailed, PublishError
+from aiormq.exceptions import (
+    ChannelInvalidStateError,
+    ChannelPreconditionFailed,
+    ProbableAuthenticationError,
+    PublishError,
+)
 from aiormq.exceptions import DeliveryError as NotStored
 from pamqp.commands import Basic
 
@@ -82,6 +87,9 @@ class RabbitTransport(BrokerTransport):
             await channel.basic_qos(prefetch_count=self.prefetch if self.durable else 0)
             consuming = await channel.basic_consume(self.queue or "", self._received, no_ack=not self.durable)
             self._tag = consuming.consumer_tag
+
+    def _refuses(self, error: Exception) -> bool:
+        return isinstance(error, ProbableAuthenticationError)
 
     async def _declare(self, channel: AbstractChannel, connection: AbstractConnection) -> None:
         """What this side needs; declaring what is there already changes nothing."""

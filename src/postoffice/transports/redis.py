@@ -17,6 +17,7 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError
 
 from .base import Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
@@ -70,6 +71,9 @@ class RedisTransport(BrokerTransport):
             await self._listener.send_command("PSUBSCRIBE" if self.wildcards else "SUBSCRIBE", *self._channels)
         for listening in list(self._listening.values()):
             await listening.wait()
+
+    def _refuses(self, error: Exception) -> bool:
+        return isinstance(error, AuthenticationError)
 
     def _connection(self) -> Any:
         connection = self._pool.make_connection()
