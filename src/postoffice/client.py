@@ -36,7 +36,7 @@ class Client:
     def __init__(self, transport: Transport, timeout: float) -> None:
         self._transport = transport
         self._timeout = timeout
-        self._durable = transport.durable is not None
+        self.durable = transport.durable is not None  # whether emit returns once the broker has stored the event
         self._pending: dict[str, Waiting] = {}
         self._prefix = secrets.token_hex(8)  # ids are unique across clients: some share a reply channel
         self._count = 0
@@ -157,7 +157,7 @@ class Client:
         """
         self._check_open()
         address = route(pattern)
-        if message_id is not None or self._durable:
+        if message_id is not None or self.durable:
             headers = {**(headers or {}), MESSAGE_ID: message_id or secrets.token_hex(10)}
         packet = messages.write_packet(
             self._transport.event_pattern(pattern, address), data, None, self._metadata(headers)

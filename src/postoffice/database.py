@@ -4,7 +4,7 @@
     await db.run(lambda tx: tx.execute("INSERT INTO orders VALUES (?, ?)", (7, "placed")))
 
 Guarantee: what `run` was given happens wholly or not at all, and once `run` has returned it survives kill -9 and a
-power cut (write-ahead log, synchronous=FULL). Several processes may use one file on one machine; their transactions take turns.
+power cut (write-ahead log, synchronous=FULL). Several processes of one machine may use a file; they take turns.
 Where it ends: not over a network file system, and a disk that lies about having written loses what it lied about.
 """
 
