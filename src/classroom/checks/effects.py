@@ -48,7 +48,8 @@ def same_reply(run: Run) -> Finding:
     if not retried:
         return no_verdict(text, "nothing was retried")
     other = [key for key in retried if any(one != answers[key][0] for one in answers[key])]
-    return counted(text, run, [ids.get(key, str(key)) for key in other], f"given another, of {len(retried):,} keys")
+    offenders = list(dict.fromkeys(ids.get(key, str(key)) for key in other))
+    return counted(text, run, offenders, f"keys were given another, of {len(retried):,} retried", len(other))
 
 
 def _once(text: str, run: Run, rows: Iterable[tuple[Id, Hashable]], what: str) -> Finding:
