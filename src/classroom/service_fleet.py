@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from classroom import marks
 from classroom.brokers.ports import Port
 from classroom.service_text import advice, cell_lines
 from classroom.supervisor import Child, supervisor, tail
@@ -68,6 +69,10 @@ class Replica:
     def returncode(self) -> int | None:
         """None while it runs; -N when signal N ended it."""
         return self.child.returncode
+
+    def send(self, number: int) -> None:
+        """A signal, to its whole group."""
+        self.child.signal(number)
 
     @property
     def state(self) -> str:
@@ -154,9 +159,10 @@ class Fleet:
             self._start(keep=living[: plan.replicas])
         await self.until_ready()
 
-    async def stop(self) -> None:
+    async def stop(self, number: int | None = None) -> None:
+        """Drain all replicas, or the one of this number."""
         async with self._lock:
-            await self._drain(self.replicas)
+            await self._drain([one for one in self.replicas if number in (None, one.number)])
 
     async def until_ready(self, limit: float = READY_LIMIT) -> None:
         """Return when all replicas are ready. Raises ServiceError when one never will be."""
@@ -237,9 +243,16 @@ class Fleet:
         """Each version is a file of its own: an old one's tracebacks read theirs until it has drained."""
         if self._folder is None or not self._folder.exists():
             self._folder = supervisor().folder(f"service-{self.name}-")
+            self.crashes.mkdir()
         self._versions += 1
         self._file().parent.mkdir()
         self._file().write_text(self.plan.source, encoding="utf-8")
+
+    @property
+    def crashes(self) -> Path:
+        """The folder of the crashes that are planned."""
+        assert self._folder
+        return self._folder / "crashes"
 
     def _file(self) -> Path:
         assert self._folder
@@ -247,12 +260,14 @@ class Fleet:
 
     def _spawn(self, number: int) -> Child:
         plan = self.plan
-        argv = [sys.executable, "-m", "postoffice", "run", str(self._file()), "--url", self.url(plan)]
+        argv = [sys.executable, "-m", "classroom.crashable", "postoffice", "run", str(self._file())]
+        argv += ["--url", self.url(plan)]
         argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
         argv += ["--group", plan.group] if plan.group else []
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **marks.environment(self.name, number)}
         environment |= {"CLASSROOM_SERVICE": self.name, "CLASSROOM_REPLICA": str(number)}  # who calls the ledger
+        environment["CLASSROOM_CRASHES"] = str(self.crashes)
         return supervisor().spawn(argv, env=environment, log=self._new_log(), pass_ready=True)
 
     def _new_log(self) -> Path:
@@ -271,6 +286,7 @@ class Fleet:
 
     def _add(self, replica: Replica) -> None:
         self.replicas.append(replica)
+        marks.mark(f"{self.name} {replica.number}", "started", f"pid {replica.pid}")
         watch = asyncio.get_running_loop().create_task(self._watch(replica))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
@@ -281,7 +297,9 @@ class Fleet:
             self.handlers = [one["route"] for one in line["handlers"]]
             replica.ready = True
             self.changed()
-        await replica.child.wait()
+        code = await replica.child.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        marks.mark(f"{self.name} {replica.number}", replica.state, how)
         self.changed()
 
 

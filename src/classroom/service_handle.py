@@ -8,6 +8,10 @@ from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from classroom import marks
+from classroom.faults.crash import Crash
+from classroom.faults.crash import plan as plan_of
+from classroom.faults.fault import Fault
 from classroom.service_fleet import (
     DRAIN_LIMIT,
     MOST_REPLICAS,
@@ -101,6 +105,7 @@ class ServiceHandle:
         self._fleet.settled.wait(DRAIN_LIMIT)
         for one in self._chosen(replica):
             one.paused = one.child.pause()
+            marks.mark(f"{self.name} {one.number}", "paused")
         self._told()
 
     def _kill(self, replica: int | None) -> None:
@@ -133,6 +138,7 @@ class ServiceHandle:
         for one in self._chosen(None):
             one.child.signal(signal.SIGCONT)
             one.paused = False
+            marks.mark(f"{self.name} {one.number}", "resumed")
         self._told()
         await self._do(self._fleet.until_ready())
 
@@ -153,6 +159,55 @@ class ServiceHandle:
     async def stop(self) -> None:
         """SIGTERM: finish what is under way, take nothing new, exit. Cut off if that takes more than 12 seconds."""
         await self._do(self._fleet.stop())
+
+    # faults that undo themselves
+
+    def paused(self, replica: int | None = None) -> Fault:
+        """`async with users.paused():` frozen as by `pause()`, all or one; resumed at the end."""
+        return Fault(f"{self.name} paused", lambda: asyncio.to_thread(self.pause, replica), self.resume)
+
+    def killed(self, replica: int | None = None) -> Fault:
+        """`async with users.killed():` killed as by `kill()`, all or one; started again at the end."""
+        return Fault(f"{self.name} killed", lambda: asyncio.to_thread(self.kill, replica), self._bring_back)
+
+    def stopped(self, replica: int | None = None) -> Fault:
+        """`async with users.stopped():` SIGTERM as by `stop()`, all or one; started again at the end."""
+        return Fault(f"{self.name} stopped", lambda: self._do(self._fleet.stop(replica)), self._bring_back)
+
+    def crash_at(
+        self,
+        point: str,
+        nth: int = 1,
+        *,
+        replica: int | None = None,
+        probability: float | None = None,
+        seed: int = 0,
+    ) -> Crash:
+        """SIGKILL itself when the `nth` message from now reaches a point; it happens once.
+
+            crash = await users.crash_at("after-handler", nth=3)    # the work is done, and not acknowledged
+            await crash.wait(); await users.restart()
+            async with users.crash_at("before-handler") as crash:   # called off and started again at the end
+                ...
+
+        The points are those of `postoffice.points`. Each replica counts for itself, and the first to arrive crashes,
+        or only the one of this number. With `probability`, each message may be the one, as `seed` decides.
+        A service that is down has the crash before it when it starts.
+        Raises ValueError for no such point; TimeoutError when a process does not answer, as one that is paused.
+        """
+        victims = self._fleet
+        return Crash(
+            self.name,
+            victims.crashes,
+            lambda: [one for one in victims.replicas if replica in (None, one.number)],
+            self._bring_back,
+            plan_of(point, nth, replica, probability, seed),
+        )
+
+    async def _bring_back(self) -> None:
+        """All replicas up again, unless the body has seen to that. Those that run stay."""
+        if any(not one.alive for one in self._fleet.replicas):
+            await self._do(self._fleet.scale(self._fleet.plan))
 
     def deploy(self, plan: Plan) -> None:
         """Replace what runs by this plan: drain, then start. Returns at once; `ready()` waits for the new one."""

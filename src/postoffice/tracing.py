@@ -8,7 +8,7 @@ it, a NestJS peer say, ignores it. Within a process it is a context variable, so
 at once each has its own, and what a handler sends becomes a child of its message.
 
 A span is exported when it ends, which it never does in a process that is killed. So each is announced as it begins,
-and again at each named point (points.py) of a delivery: a span of no length, child of the one that it speaks for, with
+and again at points (points.py) of a delivery after which it may be cut off: a span of no length, child of the one that it speaks for, with
 all that is known of it so far.
 """
 
@@ -38,7 +38,7 @@ log = logging.getLogger("postoffice")
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PENDING = "postoffice.pending"  # the attribute of an announcement: the point that was reached
 NAME, PARENT = "postoffice.name", "postoffice.parent"  # and those with its span's own name and parent
-SETTLED = frozenset(["acked", "replied", "retried", "dead-lettered", "rejected"])
+SLOW_AFTER = frozenset(["after-handler", "retried", "dead-lettered"])  # the broker may be waited for next
 
 _tracing: _Tracing | None = None
 
@@ -49,8 +49,9 @@ def on(service: str, endpoint: str | None = None) -> bool:
     Args:
         service: the name of this process in traces; the environment's OTEL_SERVICE_NAME comes first.
         endpoint: where an OTLP/HTTP receiver listens (`http://127.0.0.1:4318`); None takes the environment's
-            OTEL_EXPORTER_OTLP_ENDPOINT. To one on this machine, spans are written before the event loop goes on, so
-            that a killed process has told what it did; to others they go in batches, by OpenTelemetry's own exporter.
+            OTEL_EXPORTER_OTLP_ENDPOINT. To one on this machine, spans are written before the event loop's next turn,
+            and the beginning of a handler before it is called, so that a killed process has told what it did; to
+            others they go in batches, by OpenTelemetry's own exporter.
 
     Guarantee: never waits for the receiver. Spans that it does not take are dropped, and the log says so.
     """
@@ -134,7 +135,6 @@ class _Tracing:
         parent = self.w3c.extract(carrier) if carrier else None
         span = self.tracer.start_span(name, parent, kind, {k: v for k, v in attributes.items() if v is not None})
         self.announce(span, "begun")
-        self.exporter.force_flush(0)
         return span
 
     def announce(self, span: Any, point: str) -> None:
@@ -170,10 +170,11 @@ class _Tracing:
         if span is None:
             return
         span.add_event(point, {"postoffice.attempt": delivery.attempt})
-        if point in SETTLED or point == "after-handler":
-            self.announce(span, point)
         if len(points.watchers) > 1:
+            self.announce(span, point)
             self.exporter.force_flush(0)
+        elif point in SLOW_AFTER:
+            self.announce(span, point)
 
     def failed(self, span: Span, error: BaseException) -> None:
         description = f"{type(error).__name__}: {error}"[:500]
@@ -232,6 +233,7 @@ class Receiving:
         self._tracing, self._delivery = tracing, delivery
         self._span = tracing.begin(f"process {address}", kind, attributes, headers)
         tracing.deliveries[id(delivery)] = self._span
+        tracing.exporter.force_flush(0)  # the handler may end this process, or hold it
         self._current = tracing.api.use_span(self._span)
 
     def __enter__(self) -> Receiving:

@@ -14,13 +14,13 @@ from classroom.observe.story import Arrow, Story
 
 __all__ = ["draw"]
 
-MOST_MESSAGES = 120  # drawn; of more, nobody could follow the arrows
+MOST_MESSAGES = 60  # drawn; of more, nobody could follow the arrows
 MOST_MARKS = 150  # drawn of what concerns no single message
 MOST_LINES = 250  # of the text twin
 MOST_LABELS = 14  # arrows that are labelled; more would hide each other
 MOST_STRETCHED = 150  # different times that get room of their own; more are drawn to scale
 BINS = 150
-WIDTH, GUTTER, RIGHT, TOP, LINE = 920, 130, 24, 44, 74
+WIDTH, GUTTER, RIGHT, TOP, LINE = 920, 130, 24, 58, 76
 KINDS = {"message": ("line", "tip", ""), "reply": ("line", "tip", "2 4"), "retry": ("warn", "warntip", "6 3")}
 
 Scale = Callable[[float], float]
@@ -52,11 +52,12 @@ def _part(story: Story) -> Story:
     messages, notes = story.messages(), list(story.notes)
     troubled = {one.message for one in story.events if one.message and one.what in TROUBLE}
     if len(messages) > MOST_MESSAGES:
-        ordered = sorted(messages, key=lambda one: one not in troubled)  # stable: in the order of time
-        kept = set(ordered[:MOST_MESSAGES])
+        kept = set([one for one in messages if one in troubled][:MOST_MESSAGES])
+        well, room = [one for one in messages if one not in kept], MOST_MESSAGES - len(kept)
+        kept |= {well[number * len(well) // room] for number in range(room)}
         notes.append(
-            f"{len(kept)} of {len(messages):,} messages are drawn; {len(troubled):,} had trouble, and these come first."
-            " The grey bars count the events of all. Give a message's id, or a time, to see others"
+            f"{len(kept)} of {len(messages):,} messages are drawn; {len(troubled):,} had trouble, and these come first,"
+            " then some of all times. The grey bars count all events. Give a message's id, or a time, to see others"
         )
     else:
         kept = set(messages)
@@ -106,23 +107,15 @@ def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
     notes = [line for note in shown.notes for line in _wrapped(f"Note: {note}", 135)]
     canvas = Canvas(WIDTH, bottom + 44 + 22 * (1 + len(used) // 7) + 16 * len(notes), title, said)
     canvas.text(8, 18, title)
-    canvas.text(8, 34, shortened(said, 140), "dim", hint=said)
+    for number, line in enumerate(_wrapped(said, 145)[:2]):
+        canvas.text(8, 34 + 15 * number, line, "dim", hint=said)
     x, ticks, stretched = _scale(shown)
     _axis(canvas, x, ticks, bottom, stretched)
     for process, y in lanes.items():
         _lane(canvas, shown, process, y, x)
     if len(whole.events) > len(shown.events):
         _counts(canvas, whole, lanes)
-    for one in shown.bars:
-        y, until = lanes[one.process], _until(shown, one.process, one.start) if one.end is None else one.end
-        end = WIDTH - RIGHT if until is None else x(until)
-        hint = f"{one.process}: {one.label}, message {one.message}" + (f"; {one.error}" if one.error else "")
-        if one.end is None:
-            hint += "; it never ended"
-            canvas.path(f"M{end:.1f} {y - 6}H{x(one.start):.1f}V{y + 6}H{end:.1f}", "badline", hint, "4 3")
-        else:
-            width = max(3.0, end - x(one.start))
-            canvas.rect(x(one.start), y - 6, width, 12, "bad" if one.error else "work", hint)
+    _bars(canvas, shown, lanes, x)
     _arrows(canvas, shown.arrows, lanes, x)
     for event in shown.events:
         mark(canvas, x(event.at), lanes[event.process], event)
@@ -135,7 +128,9 @@ def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
 def _axis(canvas: Canvas, x: Scale, ticks: list[float], bottom: float, stretched: bool) -> None:
     for at in ticks:
         canvas.path(f"M{x(at):.1f} {TOP}V{bottom}", "axis", dash="1 5")
-        canvas.text(x(at), bottom + 14, f"+{seconds(at - ticks[0])}" if at > ticks[0] else "0", "dim", "middle")
+        passed = at - ticks[0]
+        shown = "0" if not passed else f"+{passed:.3f} s" if passed >= 1 else f"+{seconds(passed)}"
+        canvas.text(x(at), bottom + 14, shown, "dim", "middle")
     canvas.text(8, bottom + 14, "time, not to scale" if stretched else "time", "dim")
 
 
@@ -149,6 +144,22 @@ def _lane(canvas: Canvas, story: Story, process: str, y: float, x: Scale) -> Non
             canvas.path(f"M{left:.1f} {y}H{x(one.at):.1f}", "axis", dash="" if alive else "1 6")
             left, alive = x(one.at), one.what == "started"
     canvas.path(f"M{left:.1f} {y}H{WIDTH - RIGHT}", "axis", dash="" if alive else "1 6")
+
+
+def _bars(canvas: Canvas, shown: Story, lanes: dict[str, float], x: Scale) -> None:
+    """Work on several messages at once is drawn side by side, in up to three rows."""
+    taken: dict[tuple[str, int], float] = {}
+    for one in sorted(shown.bars, key=lambda one: one.start):
+        until = _until(shown, one.process, one.start) if one.end is None else one.end
+        left, end = x(one.start), WIDTH - RIGHT if until is None else x(until)
+        level = next((level for level in range(2) if taken.get((one.process, level), 0.0) <= left), 2)
+        taken[one.process, level] = end = max(left + 3.0, end)
+        y = lanes[one.process] - 6 + 10 * level
+        hint = f"{one.process}: {one.label}, message {one.message}" + (f"; {one.error}" if one.error else "")
+        if one.end is None:
+            canvas.path(f"M{end:.1f} {y}H{left:.1f}v12H{end:.1f}", "badline", f"{hint}; it never ended", "4 3")
+        else:
+            canvas.rect(left, y, end - left, 12, "bad" if one.error else "work", hint)
 
 
 def _until(story: Story, process: str, start: float) -> float | None:
@@ -167,7 +178,7 @@ def _counts(canvas: Canvas, story: Story, lanes: dict[str, float]) -> None:
         height, left = max(1.0, count / highest * 16), GUTTER + 15 + number / BINS * room
         hint = f"{process}: {_many(count, 'event')} from +{seconds(number / BINS * whole)}"
         canvas.path(
-            f"M{left:.1f} {lanes[process] + 26:.1f}v{-height:.1f}h{room / BINS:.1f}v{height:.1f}Z", "count", hint
+            f"M{left:.1f} {lanes[process] + 44:.1f}v{-height:.1f}h{room / BINS:.1f}v{height:.1f}Z", "count", hint
         )
 
 
