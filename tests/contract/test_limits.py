@@ -1,6 +1,7 @@
 """What a transport does not carry is refused before it is sent, with both numbers."""
 
 import pytest
+import redis.asyncio as redis
 from contract_help import Place
 
 from postoffice import (
@@ -39,6 +40,26 @@ async def test_a_message_that_is_too_large_is_refused(
         with pytest.raises(PayloadError, match=rf"of 1[0-9,]+ {unit} exceeds .* {limit:,}.*Nothing was sent") as caught:
             await use
         assert not caught.value.may_have_happened
+    with pytest.raises(RpcError, match="Internal server error"):
+        await client.send("large", limit)
+    assert await client.send("large", 3) == "xxx"
+
+
+@pytest.mark.parametrize("kind", ["redis"])
+async def test_what_redis_cannot_bring_to_its_subscribers_is_refused(place: Place) -> None:
+    """It would end the connection of each of them; how much that is, the server is asked."""
+    limit = 1_048_576
+    async with redis.Redis.from_url(place.url) as server:
+        before = await server.config_get("client-output-buffer-limit")
+        await server.config_set("client-output-buffer-limit", f"pubsub {limit} 0 0")
+        try:
+            await place.serve(echo, large)
+            client = await place.connect()
+        finally:
+            await server.config_set("client-output-buffer-limit", before["client-output-buffer-limit"])
+    for use in (client.send("echo", "x" * limit), client.emit("echo", "x" * limit)):
+        with pytest.raises(PayloadError, match=rf"of 1[0-9,]+ bytes exceeds .* pubsub of {limit:,}.*Nothing was sent"):
+            await use
     with pytest.raises(RpcError, match="Internal server error"):
         await client.send("large", limit)
     assert await client.send("large", 3) == "xxx"

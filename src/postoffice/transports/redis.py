@@ -21,6 +21,7 @@ from redis.exceptions import AuthenticationError
 
 from .base import Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
+from .redis_limits import Limit, limit_of
 
 __all__ = ["RedisTransport"]
 
@@ -55,6 +56,7 @@ class RedisTransport(BrokerTransport):
         self._pool: Any = ConnectionPool.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0))
         self._listener: Any = None
         self._publisher: Any = None
+        self._limit = Limit()
         self._reader: asyncio.Task[None] | None = None
         self._deliver: Deliver | None = None
         self._channels: set[bytes] = set()  # what to listen to, restored after a reconnect
@@ -64,6 +66,7 @@ class RedisTransport(BrokerTransport):
     async def _open(self) -> None:
         self._listener, self._publisher = self._connection(), self._connection()
         await self._publisher.connect()
+        self._limit = await limit_of(self._publisher)
         await self._listener.connect()
         self._reader = asyncio.create_task(self._read(self._listener), name="postoffice Redis reader")
         self._listening = {channel: asyncio.Event() for channel in self._channels}
@@ -119,6 +122,7 @@ class RedisTransport(BrokerTransport):
         self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
     ) -> Awaitable[None] | None:
         channel = route.encode()
+        self._limit.check(packet)
         listening = self._listening.get(channel + REPLY)
         if self._up.is_set() and listening is not None and listening.is_set():
             return self._out.put((channel, packet, request_id))
@@ -136,6 +140,7 @@ class RedisTransport(BrokerTransport):
         self._out.add((channel, packet, request_id))
 
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+        self._limit.check(packet)
         if self._up.is_set():
             return self._out.put((route.encode(), packet, None))
         return self._publish_when_up(route, packet)
@@ -157,7 +162,8 @@ class RedisTransport(BrokerTransport):
             await self._listener.send_command("PUNSUBSCRIBE" if self.wildcards else "UNSUBSCRIBE")
 
     def send(self, channel: bytes, body: bytes) -> None:
-        """Publish with the next batch; a reply's caller may be gone, so nobody is told."""
+        """Publish with the next batch; a reply's caller may be gone, so nobody is told. Raises PayloadError."""
+        self._limit.check(body)
         self._out.add((channel, body, None))
 
     async def _publish_all(self, items: list[tuple[bytes, bytes, str | None]]) -> None:
