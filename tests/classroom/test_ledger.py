@@ -22,7 +22,15 @@ from hypothesis import strategies as some
 from classroom.ledger import Book, Ledger, LedgerError, Row, Rows, ledger, start_ledger
 from classroom.ledger.store import Call, Conflict, Full, Store
 from classroom.ledger.wire import MAX_LINE, NoAnswer, Refused, address_of, ask
-from postoffice.errors import ConnectError, ConnectionLost, PayloadError, RequestTimeout, RpcError, UsageError
+from postoffice.errors import (
+    ConnectError,
+    ConnectionLost,
+    PayloadError,
+    PermanentError,
+    RequestTimeout,
+    RpcError,
+    UsageError,
+)
 
 LIMIT = 20.0  # seconds for what takes milliseconds
 
@@ -75,7 +83,7 @@ async def test_a_key_is_one_effect_and_one_answer(book: Book):
     first = await ledger.charge(7, amount=10, idempotency_key="k")
     assert await ledger.charge(7, amount=10.0, idempotency_key="k") == first
     for id, amount, fields in ((8, 10, {}), (7, 11, {}), (7, 10, {"note": 1})):
-        with pytest.raises(RpcError, match="'k' was used before for another charge") as refused:
+        with pytest.raises(PermanentError, match="'k' was used before for another charge") as refused:
             await ledger.charge(id, amount=amount, idempotency_key="k", **fields)
         assert refused.value.error["status"] == 409
     await ledger.ship(7, idempotency_key="k")
@@ -122,6 +130,7 @@ async def test_failing_before_the_effect(book: Book):
             with pytest.raises(RpcError, match="Nothing was done") as error:
                 await ledger.charge(7, amount=10, idempotency_key="k")
             assert error.value.error["status"] == 503
+            assert not isinstance(error.value, PermanentError)
         assert (await ledger.charge(7, amount=10, idempotency_key="k"))["receipt"] == 3
     assert [row.outcome for row in await book.rows()] == ["failed", "failed", "effect"]
 

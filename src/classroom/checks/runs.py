@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -109,14 +110,14 @@ def _sent(ids: Collection[Id], what: str) -> Iterator[Event]:
 
 
 def handlings(rows: Iterable[Row]) -> list[Handling]:
-    """Each call that reached the ledger as a delivery of the message with its id.
+    """Each call that reached the ledger as a delivery of the message with its id; the second one is attempt 2.
 
-    For services whose handler does nothing but one call: the call came, so the handler ran. The attempt is the one in
-    the row's field `attempt`, or 1.
+    For services whose handler does nothing but one call: the call came, so the handler ran.
     """
+    attempts: Counter[Id] = Counter()
     found = []
     for row in rows:
-        attempt = row.fields.get("attempt", 1)
+        attempts[row.id] += 1
         end: Literal["handled", "failed"] = "failed" if row.outcome in ("failed", "conflict") else "handled"
-        found.append(Handling(row.id, row.at, row.by, attempt if isinstance(attempt, int) else 1, end))
+        found.append(Handling(row.id, row.at, row.by, attempts[row.id], end))
     return found

@@ -9,12 +9,21 @@ from typing import Any
 import msgspec
 
 from classroom.ledger.wire import MAX_LINE, NoAnswer, Refused, address_of, ask
-from postoffice.errors import ConnectError, ConnectionLost, PayloadError, RequestTimeout, RpcError, UsageError
+from postoffice.errors import (
+    ConnectError,
+    ConnectionLost,
+    PayloadError,
+    PermanentError,
+    RequestTimeout,
+    RpcError,
+    UsageError,
+)
 
 __all__ = ["Ledger", "ledger"]
 
 URL = "LEDGER_URL"  # the environment variables that a process of this kernel has
 SERVICE, REPLICA = "CLASSROOM_SERVICE", "CLASSROOM_REPLICA"
+PERMANENT = (400, 409, 413)
 DEFAULT_TIMEOUT = 5.0  # seconds, as for any other call
 
 
@@ -27,8 +36,10 @@ class Ledger:
     Each raises:
         RequestTimeout, ConnectionLost: no answer within `timeout` seconds; the effect MAY have happened.
         ConnectError: nobody answers there; nothing was done.
-        RpcError: the ledger refused, and nothing was done; its `error["status"]` is 409 when the idempotency key was
-            used for another payload, 503 when the ledger was told to fail, 400 or 413 when the call is no good.
+        RpcError: the ledger refused, and nothing was done; its `error["status"]` is 503 when it was told to fail, 429
+            when there are too many calls at once, 507 when it is full.
+        PermanentError: the same, and trying again cannot help: 409 when the idempotency key was used for another
+            payload, 400 or 413 when the call is no good.
         PayloadError: no JSON, or too large; nothing was sent. UsageError: there is no ledger, or a wrong argument.
 
     Args:
@@ -96,7 +107,8 @@ class Ledger:
                 " happened. Repeat it with the same idempotency_key, and it happens once."
             ) from None
         except Refused as error:
-            raise RpcError({"status": error.status, "message": str(error)}) from None
+            kind_of_error = PermanentError if error.status in PERMANENT else RpcError
+            raise kind_of_error({"status": error.status, "message": str(error)}) from None
         except OSError as error:
             raise ConnectError(
                 f"{where} cannot be reached ({error.strerror or error}). Nothing was done. Is it down? Try again later,"
