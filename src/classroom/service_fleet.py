@@ -21,6 +21,7 @@ from pathlib import Path
 
 from classroom import marks
 from classroom.brokers.ports import Port
+from classroom.service_replica import WORST_FIRST, Replica
 from classroom.service_text import advice, cell_lines
 from classroom.supervisor import Child, supervisor, tail
 
@@ -29,7 +30,6 @@ DRAIN_LIMIT = GRACE + 2  # seconds; whoever is not gone by then is killed
 READY_LIMIT = 30.0  # seconds; a service is ready in less than one
 LOGS_KEPT = 8  # starts of each replica whose logs are kept
 MOST_REPLICAS = 32
-WORST_FIRST = ("crashed", "killed", "stopped", "starting", "paused", "ready")
 
 
 class ServiceError(Exception):
@@ -51,41 +51,6 @@ class Plan:
     group: str | None
     replicas: int
     http: bool
-
-
-class Replica:
-    """One process of a service: `number`, `pid`, `state`, `returncode`."""
-
-    def __init__(self, number: int, child: Child) -> None:
-        self.number, self.child, self.pid = number, child, child.pid
-        self.ready = self.paused = self.draining = False
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs; a paused one does."""
-        return self.child.alive
-
-    @property
-    def returncode(self) -> int | None:
-        """None while it runs; -N when signal N ended it."""
-        return self.child.returncode
-
-    def send(self, number: int) -> None:
-        """A signal, to its whole group."""
-        self.child.signal(number)
-
-    @property
-    def state(self) -> str:
-        """starting, ready, paused, stopped, crashed or killed."""
-        code = self.returncode
-        if code is None:
-            return "paused" if self.paused else "ready" if self.ready else "starting"
-        if code > 0 or (code == 0 and not (self.ready or self.draining)):
-            return "crashed"
-        return "stopped" if code == 0 or self.draining else "killed"
-
-    def __repr__(self) -> str:
-        return f"<replica {self.number}: {self.state}>"
 
 
 class Fleet:

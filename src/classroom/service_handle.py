@@ -18,10 +18,10 @@ from classroom.service_fleet import (
     READY_LIMIT,
     Fleet,
     Plan,
-    Replica,
     ServiceError,
     services_loop,
 )
+from classroom.service_replica import Replica
 from classroom.service_text import summary
 
 T = TypeVar("T")
