@@ -39,7 +39,9 @@ POISON = (5, 11)
 def row(number: int, id: int | str, *, key: str | None = None, outcome: str = "effect", receipt: int | None = None):
     """A row of the ledger: a charge, a hundredth of a second after the one before."""
     receipt = number if outcome == "effect" else receipt
-    return Row(number, number / 100, "charge", id, 10, key, {}, outcome, receipt, True, "payments", 0, 4711)
+    return Row(
+        number, number / 100, number / 100, "charge", id, 10, key, {}, outcome, receipt, True, "payments", 0, 4711
+    )
 
 
 def good() -> Run:

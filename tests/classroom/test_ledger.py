@@ -73,7 +73,7 @@ async def test_every_call_is_recorded(book: Book):
     ]  # fmt: skip
     assert rows[0].fields == {"city": "Ypres"}
     assert {(row.outcome, row.replied, row.pid, row.service) for row in rows} == {("effect", True, os.getpid(), "")}
-    assert before <= rows[0].at <= rows[1].at <= time.time()
+    assert before <= rows[0].at <= rows[0].done <= rows[1].at <= time.time()
     assert (await book.effects("charge")).total == 20
     assert (await book.rows("mail")).ids == [7]
 
@@ -118,7 +118,9 @@ async def test_slow(book: Book):
             await ledger.charge(7, amount=10, timeout=0.05)
         assert error.value.may_have_happened
         assert len(await book.rows()) == 0
-    assert (await until(book, 1))[0].outcome == "effect"
+    row = (await until(book, 1))[0]
+    assert (row.outcome, row.replied) == ("effect", True)
+    assert row.done - row.at > 0.25
     began = time.perf_counter()
     await ledger.charge(8, amount=10)
     assert time.perf_counter() - began < 0.3  # not slow any more
@@ -369,7 +371,7 @@ async def test_an_answer_that_is_none(book: Book):
 def test_a_table_to_read():
     """As text and as HTML, with the numbers above it, a bounded number of rows and shortened texts."""
     rows = Rows(
-        Row(n, 5 + n / 1000, "mail", n, None, "k" * 99, {"to": "<i>"}, outcome, 1, n != 2, "shop", 1, 9)
+        Row(n, 5 + n / 1000, 6, "mail", n, None, "k" * 99, {"to": "<i>"}, outcome, 1, n != 2, "shop", 1, 9)
         for n, outcome in enumerate(["effect"] * 20 + ["repeat"] * 10, 1)
     )
     lines = repr(rows).splitlines()

@@ -98,7 +98,7 @@ class Run:
             yield Event(one.at, one.process, one.end, str(one.id), f"attempt {one.attempt}")
         for row in self.ledger or ():
             detail = f"row {row.number}, key {row.key}" if row.key else f"row {row.number}"
-            yield Event(row.at, "the ledger", f"{row.kind}: {row.outcome}", str(row.id), f"{detail}, by {row.by}")
+            yield Event(row.done, "the ledger", f"{row.kind}: {row.outcome}", str(row.id), f"{detail}, by {row.by}")
         for ident in self.dead_lettered or ():
             yield Event(math.inf, "the broker", "in the dead-letter queue", str(ident))
         yield from self.events

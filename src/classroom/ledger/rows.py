@@ -27,7 +27,7 @@ class Row:
 
     Attributes:
         number: 1, 2, 3 …, in the order in which the calls took effect.
-        at: when the call arrived, in unix seconds.
+        at: when the call arrived, in unix seconds. done: when it took effect, or was refused.
         kind: "charge", "ship", "mail", or what `record` was given. id: of the order, the message, whatever it is for.
         amount: of a charge; None where there is none.
         key: the idempotency key; None where none was given.
@@ -42,6 +42,7 @@ class Row:
 
     number: int
     at: float
+    done: float
     kind: str
     id: int | str
     amount: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,13 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS calls (
-    number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, amount TEXT NOT NULL, key TEXT,
-    fields TEXT NOT NULL, outcome TEXT NOT NULL, receipt INTEGER, replied INTEGER NOT NULL,
-    service TEXT NOT NULL, replica INTEGER NOT NULL, pid INTEGER NOT NULL
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, done REAL NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    amount TEXT NOT NULL, key TEXT, fields TEXT NOT NULL, outcome TEXT NOT NULL, receipt INTEGER,
+    replied INTEGER NOT NULL, service TEXT NOT NULL, replica INTEGER NOT NULL, pid INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_effect_per_key ON calls (kind, key) WHERE outcome = 'effect' AND key IS NOT NULL;
 """
-COLUMNS = ("number", "at", "kind", "id", "amount", "key", "fields", "outcome", "receipt", "replied",
+COLUMNS = ("number", "at", "done", "kind", "id", "amount", "key", "fields", "outcome", "receipt", "replied",
            "service", "replica", "pid")  # fmt: skip
 JSON_COLUMNS = ("id", "amount", "fields")
 
@@ -128,7 +129,7 @@ class Store:
     def _add(self, call: Call, at: float, outcome: str, receipt: int | None, replied: bool) -> None:
         texts = (json.dumps(call.id), json.dumps(call.amount), call.key, json.dumps(call.fields))
         who = (call.caller.service, call.caller.replica, call.caller.pid)
-        values = (self._rows + 1, at, call.kind, *texts, outcome, receipt, replied, *who)
+        values = (self._rows + 1, at, time.time(), call.kind, *texts, outcome, receipt, replied, *who)
         self._base.execute(f"INSERT INTO calls VALUES ({', '.join('?' * len(COLUMNS))})", values)
         self._rows += 1
 
