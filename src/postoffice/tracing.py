@@ -276,7 +276,7 @@ _OFF = _Untraced()
 def _attributes(transport: str, address: str, name: str, kind: str, message_id: object) -> dict[str, Any]:
     """As OpenTelemetry's conventions for messaging name them."""
     return {
-        "messaging.system": transport,
+        "messaging.system": transport.lower(),
         "messaging.destination.name": address,
         "messaging.operation.name": name,
         "messaging.operation.type": kind,

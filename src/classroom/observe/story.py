@@ -199,8 +199,9 @@ class _Telling:
         if sender.attempt == 1 and one.attempt == 1:
             self._arrow(sender, sender.start, one, one.start, "message", message)
         if sender.kind == "client" and sender.end is not None and _outcome(sender) == "refused":
-            answered = one.at("after-handler") or one.end or one.start
-            self._arrow(one, min(answered, one.end or answered), sender, sender.end, "reply", message)
+            arrived = self.at(sender, sender.end) - self.at(one, 0.0)  # by the service's clock
+            answered = one.at("after-handler") or max(one.start, min(one.end or one.start, arrived))
+            self._arrow(one, answered, sender, sender.end, "reply", message)
 
     def _attempts(self) -> None:
         """A later attempt follows the one before it, wherever that was."""
