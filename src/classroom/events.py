@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 __all__ = ["Event", "Life"]
@@ -34,13 +34,17 @@ class Event:
 
 
 class Life(Sequence[Event]):
-    """All events of one message, in order of time; events at the same time keep the order in which they were given."""
+    """All events of one message, in order of time; events at the same time keep the order in which they were given.
+
+    An event whose time is not known is given that of its neighbour, so that it can be drawn; as text it has a "?".
+    """
 
     def __init__(self, message: object, events: Iterable[Event]) -> None:
         self.message = str(message)
-        self.events = tuple(
-            sorted((one for one in events if one.message in (self.message, "")), key=lambda one: one.at)
-        )
+        mine = sorted((one for one in events if one.message in (self.message, "")), key=lambda one: one.at)
+        self._timed = [math.isfinite(one.at) for one in mine]
+        times = [one.at for one in mine if math.isfinite(one.at)] or [0.0]
+        self.events = tuple(replace(one, at=min(max(one.at, times[0]), times[-1])) for one in mine)
 
     @overload
     def __getitem__(self, index: int) -> Event: ...
@@ -64,11 +68,11 @@ class Life(Sequence[Event]):
             yield f"message {self.message}: nothing was seen of it"
             return
         yield f"message {self.message}:"
-        began = next((one.at for one in self.events if math.isfinite(one.at)), 0.0)
+        began = self.events[0].at
         who = max(len(one.process) for one in self.events)
         what = max(len(one.what) for one in self.events)
-        for one in self.events:
-            time = f"{one.at - began:+9.3f} s" if math.isfinite(one.at) else f"{'?':>11}"
+        for one, timed in zip(self.events, self._timed, strict=True):
+            time = f"{one.at - began:+9.3f} s" if timed else f"{'?':>11}"
             yield f"  {time}  {one.process:<{who}}  {one.what:<{what}}  {one.detail}".rstrip()
 
     def __repr__(self) -> str:

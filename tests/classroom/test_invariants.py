@@ -231,6 +231,7 @@ def test_the_counterexample_is_the_shortest_life_and_reads_well():
         "            ?  the checker  lost",
     ]
     assert [event.what for event in life] == ["attempted", "acknowledged", "killed", "lost"]
+    assert [event.at for event in life] == [10.1, 10.3, 10.6, 10.6]  # every event can be drawn
     assert repr(Life(7, [])) == "message 7: nothing was seen of it"
 
 
