@@ -101,6 +101,10 @@ class BrokerTransport(Transport):
             return
         self._up.clear()
         self._broken.set()
+        self._tell_lost(error)
+
+    def _tell_lost(self, error: BaseException | None) -> None:
+        """Whoever awaits a reply gets a ConnectionLost."""
         host, port = self.address(self.default_port)
         log.warning("lost the %s broker at %s:%s (%s); connecting again", self.name, host, port, reason_of(error))
         if self.replies is not None:

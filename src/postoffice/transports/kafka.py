@@ -14,66 +14,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
-from .. import messages
 from ..errors import ConnectError, PatternError
-from .base import Capabilities, Deliver, Delivery, reason_of
+from .base import Capabilities, Deliver, reason_of
 from .broker import BrokerTransport
-from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, options, reach, stop
+from .kafka_delivery import TOPIC, KafkaDelivery
+from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, gone, options, reach, stop
 from .kafka_records import (
     CORRELATION_ID,
     REPLY_PARTITION,
     REPLY_TOPIC,
     Record,
     reply_packet,
-    reply_record,
     sent_record,
-    to_json,
-    with_text,
 )
 from .logins import login_of
 
 __all__ = ["KafkaTransport"]
 
 REPLY = ".reply"
-TOPIC = re.compile(r"[A-Za-z0-9._-]{1,243}")  # Kafka allows 249 characters; `.reply` needs six
 SESSION = 6_000  # ms of silence until a replica counts as gone; the least that a broker allows by default
 POLL = 200  # ms between two looks at whether to go on reading
 FETCH_WAIT = 100  # ms that the broker holds a client's fetch: so long a new reply topic has to wait at most
 MAX_RECORDS = 500  # handed to handlers between two commits
+RETRY = 0.2  # seconds between two looks at whether a broker that has gone is there again
 JOIN_TIMEOUT = 30.0  # seconds; a replica that was killed holds the group up until its session ends
-
-
-class KafkaDelivery(Delivery):
-    __slots__ = ("_correlation_id", "_partition", "_reply_topic", "_transport", "_value")
-    reply_has_id = False
-
-    def __init__(self, transport: KafkaTransport, record: Any) -> None:
-        headers = {name: value or b"" for name, value in record.headers}
-        self._transport = transport
-        self._value = record.value or b""
-        self._correlation_id = headers.get(CORRELATION_ID, b"")
-        self._reply_topic = headers.get(REPLY_TOPIC, b"").decode("utf-8", "replace")
-        partition = headers.get(REPLY_PARTITION, b"")
-        self._partition = int(partition) if partition.isdigit() and len(partition) < 10 else None
-        identity = self._correlation_id.decode("utf-8", "replace") or None
-        is_request = CORRELATION_ID in headers and TOPIC.fullmatch(self._reply_topic)
-        body = b'{"data":' + to_json(record.value)
-        body += b',"id":' + messages.encode(identity) + b"}" if is_request else b"}"
-        super().__init__(body, record.topic, with_text(headers, record.key), correlation_id=identity)
-
-    @property
-    def raw(self) -> bytes:
-        return self._value
-
-    def reply(self, packet: bytes) -> None:
-        self._transport.outbox.add(self._reply_topic, reply_record(packet, self._correlation_id, self._partition))
 
 
 class KafkaTransport(BrokerTransport):
@@ -88,6 +58,7 @@ class KafkaTransport(BrokerTransport):
         self.outbox = Outbox(self._lose)
         self._consumer: Any = None
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._deliver: Deliver | None = None
         self._routes: list[str] = []
         self._joined = asyncio.Event()
@@ -107,6 +78,7 @@ class KafkaTransport(BrokerTransport):
             )
             await self._consumer.start()
             self._reader = asyncio.create_task(self._guarded(self._read_replies()), name="postoffice Kafka replies")
+            self._watcher = asyncio.create_task(self._watch(), name="postoffice Kafka watcher")
         elif not self._leaving:
             self._reader = asyncio.create_task(self._guarded(self._read_messages()), name="postoffice Kafka messages")
 
@@ -126,10 +98,22 @@ class KafkaTransport(BrokerTransport):
             await self._up.wait()
             self._lose(error)
 
+    async def _watch(self) -> None:
+        """The driver connects again by itself and tells nobody: those who wait for a reply are told here."""
+        while True:
+            self._tell_lost(await gone(self))
+            while True:
+                try:
+                    await reach(self)
+                    break
+                except (OSError, KafkaError):
+                    await asyncio.sleep(RETRY)
+
     async def _shut(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        tasks = [*filter(None, (self._reader, self._watcher))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._consumer is not None:
             await stop(self._consumer, self._consumer._client)
         await self.outbox.close()
@@ -214,6 +198,8 @@ class KafkaTransport(BrokerTransport):
         for route in self._routes:
             _check_topic(route)
         self._deliver = deliver
+        self._leaving = False
+        self._joined.clear()
         await self.connect()
         try:
             async with asyncio.timeout(JOIN_TIMEOUT):
@@ -251,7 +237,7 @@ class KafkaTransport(BrokerTransport):
 
     def _delivered(self, record: Any) -> None:
         assert self._deliver is not None
-        self._deliver(KafkaDelivery(self, record))
+        self._deliver(KafkaDelivery(self.outbox, record))
 
     async def _commit_places(self, consumer: Any) -> None:
         """Write down where reading starts: else what comes before the first message is handled would be passed over

@@ -9,7 +9,7 @@ import random
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.conn import create_conn
@@ -17,20 +17,23 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    KafkaError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
 )
 from aiokafka.partitioner import DefaultPartitioner
 
-from .base import Transport, log, reason_of
+from ..errors import ConnectError, ConnectionLost
+from .base import CONNECT_TIMEOUT, Transport, log, reason_of
 from .broker import Batcher
 from .kafka_records import Record
 from .logins import login_of
 
-__all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "options", "reach", "stop"]
+__all__ = ["Membership", "NestRoundRobin", "Outbox", "committed", "gone", "options", "reach", "stop"]
 
 BATCH_BYTES = 131_072  # what goes into one request to a partition
 DELIVERY = 30_000  # ms until what the broker did not take is given up: it may be started again in that time
+AGAIN = 0.05  # seconds after which a connection that has ended is opened again
 STOP_TIMEOUT = 1.0  # seconds that a driver may take to say goodbye to a broker that does not answer
 
 if not logging.getLogger("aiokafka").level:  # it logs each attempt to connect; what matters reaches us as exceptions
@@ -66,6 +69,32 @@ async def reach(transport: Transport) -> None:
         (await create_conn(host, port, **given)).close()
 
 
+async def gone(transport: Transport) -> BaseException | None:
+    """Wait until the broker has gone: a connection to it has ended and no other can be made. The reason for that.
+
+    Kafka ends a connection that is silent for ten minutes, so the end of one does not tell.
+    """
+    host, port = transport.address(9092)
+    context = transport.tls.for_client() if transport.secure else None
+    while True:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context)
+        except (OSError, TimeoutError) as error:
+            return error
+        try:
+            await reader.read()  # nothing is sent; it ends when the broker does
+        except OSError:
+            pass
+        finally:
+            writer.close()
+        await asyncio.sleep(AGAIN)
+
+
+Stored: TypeAlias = "asyncio.Future[None]"
+Item: TypeAlias = "tuple[Record, Stored | None]"  # a record, and who waits until it is stored
+
+
 class Outbox:
     """A producer that writes each record once, and to a topic in the order in which they were put.
 
@@ -76,7 +105,8 @@ class Outbox:
     def __init__(self, lose: Callable[[BaseException], None]) -> None:
         self._lose = lose
         self._producer: Any = None
-        self._batchers: dict[str, Batcher[Record]] = {}  # by topic, so that one that does not answer holds up no other
+        self._batchers: dict[str, Batcher[Item]] = {}  # by topic, so that one that does not answer holds up no other
+        self._unconfirmed: set[Stored] = set()
 
     async def open(self, options: dict[str, Any]) -> None:
         """Connect."""
@@ -89,6 +119,8 @@ class Outbox:
         """Give up what is waiting, and disconnect."""
         for batcher in self._batchers.values():
             batcher.cancel()
+        for stored in list(self._unconfirmed):
+            _confirm(stored, ConnectionError("the connection was closed"))
         if self._producer is not None:
             await stop(self._producer, self._producer.client)
 
@@ -108,48 +140,95 @@ class Outbox:
 
     def put(self, topic: str, record: Record) -> Awaitable[None] | None:
         """Send with the next batch for this topic. Returns something to await while too much is waiting already."""
-        return self._batcher(topic).put(record)
+        return self._batcher(topic).put((record, None))
 
     def add(self, topic: str, record: Record) -> None:
         """Send with the next batch for this topic, however much is waiting."""
-        self._batcher(topic).add(record)
+        self._batcher(topic).add((record, None))
 
-    def _batcher(self, topic: str) -> Batcher[Record]:
+    async def store(self, topic: str, record: Record) -> None:
+        """Send with the next batch for this topic, and wait until the broker has stored it.
+
+        Raises:
+            ConnectError: the broker refused it. ConnectionLost: it may be stored or not.
+        """
+        stored: Stored = asyncio.get_running_loop().create_future()
+        self._unconfirmed.add(stored)
+        stored.add_done_callback(self._unconfirmed.discard)
+        self._batcher(topic).add((record, stored))
+        try:
+            await stored
+        except KafkaError as error:
+            if not error.retriable:
+                raise ConnectError(
+                    f"Kafka refused a record for the topic {topic!r} ({reason_of(error)}). It was not stored."
+                ) from error
+            raise ConnectionLost(_unknown(topic, error)) from error
+        except OSError as error:
+            raise ConnectionLost(_unknown(topic, error)) from error
+
+    def _batcher(self, topic: str) -> Batcher[Item]:
         if topic not in self._batchers:
             self._batchers[topic] = Batcher(functools.partial(self._send_all, topic))
         return self._batchers[topic]
 
-    async def _send_all(self, topic: str, records: list[Record]) -> None:
-        partitions = await self.partitions(topic)
-        anywhere = random.choice(partitions)
-        by_partition: dict[int, list[Record]] = defaultdict(list)
-        for record in records:
-            chosen = anywhere if record.key is None else DefaultPartitioner()(record.key, partitions, partitions)
-            by_partition[record.partition if record.partition in partitions else chosen].append(record)
-        for partition, ours in by_partition.items():
-            await self._send_to(topic, partition, ours)
+    async def _send_all(self, topic: str, items: list[Item]) -> None:
+        try:
+            partitions = await self.partitions(topic)
+            anywhere = random.choice(partitions)
+            by_partition: dict[int, list[Item]] = defaultdict(list)
+            for item in items:
+                key, wanted = item[0].key, item[0].partition
+                chosen = anywhere if key is None else DefaultPartitioner()(key, partitions, partitions)
+                by_partition[wanted if wanted in partitions else chosen].append(item)
+            for partition, ours in by_partition.items():
+                await self._send_to(topic, partition, ours)
+        except Exception as error:
+            for _, stored in items:
+                _confirm(stored, error)
+            raise
 
-    async def _send_to(self, topic: str, partition: int, records: list[Record]) -> None:
+    async def _send_to(self, topic: str, partition: int, items: list[Item]) -> None:
         """In batches: `producer.send` takes no record without key and value, which is what NestJS's errors are."""
-        batch = self._producer.create_batch()
-        for one in records:
-            if not _added(batch, one):  # it is full
-                await self._send(batch, topic, partition)
-                batch = self._producer.create_batch()
-                _added(batch, one)
-        await self._send(batch, topic, partition)
+        batch, inside = self._producer.create_batch(), list[Stored]()
+        for record, stored in items:
+            if not _added(batch, record):  # it is full
+                await self._send(batch, topic, partition, inside)
+                batch, inside = self._producer.create_batch(), []
+                _added(batch, record)
+            if stored is not None:
+                inside.append(stored)
+        await self._send(batch, topic, partition, inside)
 
-    async def _send(self, batch: Any, topic: str, partition: int) -> None:
+    async def _send(self, batch: Any, topic: str, partition: int, inside: list[Stored]) -> None:
         batch.close()
         sent = await self._producer.send_batch(batch, topic, partition=partition)
-        sent.add_done_callback(functools.partial(self._sent, topic))
+        sent.add_done_callback(functools.partial(self._sent, topic, inside))
 
-    def _sent(self, topic: str, sent: asyncio.Future[Any]) -> None:
+    def _sent(self, topic: str, inside: list[Stored], sent: asyncio.Future[Any]) -> None:
         error = ConnectionError("closed before the broker took them") if sent.cancelled() else sent.exception()
+        for stored in inside:
+            _confirm(stored, error)
         if error is not None:
             log.warning("messages for the topic %s may be lost: %s", topic, reason_of(error))
         if isinstance(error, OutOfOrderSequenceNumber | ProducerFenced):  # this producer sends nothing any more
             self._lose(error)
+
+
+def _confirm(stored: Stored | None, error: BaseException | None) -> None:
+    if stored is None or stored.done():
+        return
+    if error is None:
+        stored.set_result(None)
+    else:
+        stored.set_exception(error)
+
+
+def _unknown(topic: str, error: BaseException) -> str:
+    return (
+        f"Kafka did not confirm a record for the topic {topic!r} ({reason_of(error)}). It may be stored or not:"
+        " sending it again may store it twice."
+    )
 
 
 def _added(batch: Any, record: Record) -> bool:

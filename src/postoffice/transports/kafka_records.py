@@ -23,12 +23,13 @@ from .. import messages
 from ..errors import PayloadError
 from ..patterns import js_number
 
-__all__ = ["Record", "reply_packet", "reply_record", "sent_record", "to_json", "to_value", "with_text"]
+__all__ = ["Record", "as_last", "reply_packet", "reply_record", "sent_record", "to_json", "to_value", "with_text"]
 
 CORRELATION_ID, REPLY_TOPIC, REPLY_PARTITION = "kafka_correlationId", "kafka_replyTopic", "kafka_replyPartition"
 ERROR, LAST, END = "kafka_nest-err", "kafka_nest-is-disposed", "postoffice-end"
+NO_VALUE = "postoffice-no-value"  # a dead letter whose event had none: a record without a value says "settled" there
 KEY = "kafka_messageKey"  # NestJS's name for it: among the headers of a call, it gives the record's key
-PROTOCOL = {CORRELATION_ID, REPLY_TOPIC, REPLY_PARTITION, ERROR, LAST, END}
+PROTOCOL = {CORRELATION_ID, REPLY_TOPIC, REPLY_PARTITION, ERROR, LAST, END, NO_VALUE}
 MAX_BYTES = 1_048_576  # Kafka's own limit for a record with its headers, where nobody has changed it
 
 
@@ -69,6 +70,11 @@ def reply_record(packet: bytes, correlation_id: bytes, partition: int | None) ->
     elif reply.last:
         headers += [(LAST, b"\0")] if reply.has_value else [(LAST, b"\0"), (END, b"\0")]
     return Record(to_value(bytes(reply.response)), headers, partition=partition).checked()
+
+
+def as_last(record: Record) -> Record:
+    """The same value as the last one of its stream."""
+    return record._replace(headers=[*record.headers, (LAST, b"\0")])
 
 
 def reply_packet(value: bytes | None, headers: Mapping[str, bytes]) -> bytes:

@@ -1,0 +1,71 @@
+"""A record as it reaches a service, and its replies."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from .. import messages
+from .base import Delivery
+from .kafka_driver import Outbox
+from .kafka_records import (
+    CORRELATION_ID,
+    REPLY_PARTITION,
+    REPLY_TOPIC,
+    Record,
+    as_last,
+    reply_record,
+    to_json,
+    with_text,
+)
+
+__all__ = ["TOPIC", "KafkaDelivery"]
+
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,243}")  # Kafka allows 249 characters; `.reply` needs six
+END = b"{" + messages.END_FIELDS + b"}"  # the end of a stream, without a value
+
+
+class KafkaDelivery(Delivery):
+    """A value of a stream is held for one turn of the event loop: where the stream ends with it, it is sent as the
+    last one, as NestJS does. An end that comes later is a record of its own, of which NestJS's client makes a null."""
+
+    __slots__ = ("_correlation_id", "_held", "_outbox", "_partition", "_reply_topic", "_value")
+    reply_has_id = False
+
+    def __init__(self, outbox: Outbox, record: Any) -> None:
+        headers = {name: value or b"" for name, value in record.headers}
+        self._outbox = outbox
+        self._held: Record | None = None
+        self._value = record.value or b""
+        self._correlation_id = headers.get(CORRELATION_ID, b"")
+        self._reply_topic = headers.get(REPLY_TOPIC, b"").decode("utf-8", "replace")
+        partition = headers.get(REPLY_PARTITION, b"")
+        self._partition = int(partition) if partition.isdigit() and len(partition) < 10 else None
+        identity = self._correlation_id.decode("utf-8", "replace") or None
+        is_request = CORRELATION_ID in headers and TOPIC.fullmatch(self._reply_topic)
+        body = b'{"data":' + to_json(record.value)
+        body += b',"id":' + messages.encode(identity) + b"}" if is_request else b"}"
+        super().__init__(body, record.topic, with_text(headers, record.key), correlation_id=identity)
+
+    @property
+    def raw(self) -> bytes:
+        return self._value
+
+    def reply(self, packet: bytes) -> None:
+        if packet == END and self._held is not None:
+            self._held = as_last(self._held)
+            self._send_held()
+            return
+        record = reply_record(packet, self._correlation_id, self._partition)
+        self._send_held()
+        if messages.read_reply(packet).last:
+            self._outbox.add(self._reply_topic, record)
+        else:
+            self._held = record
+            asyncio.get_running_loop().call_soon(self._send_held)
+
+    def _send_held(self) -> None:
+        if self._held is not None:
+            self._outbox.add(self._reply_topic, self._held)
+            self._held = None
