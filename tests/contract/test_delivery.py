@@ -23,7 +23,7 @@ from postoffice import (
     event_pattern,
 )
 
-DURABLE = ("rabbitmq",)
+DURABLE = ("rabbitmq", "redis")
 durable = pytest.mark.parametrize("kind", DURABLE)
 FAST = Retry(attempts=3, initial=0.1, jitter=0)
 

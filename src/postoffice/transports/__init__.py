@@ -34,12 +34,16 @@ TRANSPORTS = {  # URL scheme -> module and class
 DURABLE = {  # the transports that deliver at least once
     "amqp": ("rabbitmq", "RabbitTransport"),
     "amqps": ("rabbitmq", "RabbitTransport"),
+    "redis": ("redis_streams", "RedisStreamsTransport"),
+    "rediss": ("redis_streams", "RedisStreamsTransport"),
 }
 DEAD_LETTERS = {  # and their dead letters
     "amqp": ("rabbitmq_dead", "RabbitDeadLetters"),
     "amqps": ("rabbitmq_dead", "RabbitDeadLetters"),
+    "redis": ("redis_dead", "RedisDeadLetters"),
+    "rediss": ("redis_dead", "RedisDeadLetters"),
 }
-DURABLE_NAMES = "RabbitMQ (amqp://)"
+DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://)"
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
 )
