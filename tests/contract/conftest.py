@@ -10,6 +10,7 @@ import pytest
 from contract_help import TRANSPORTS, Place
 
 from classroom.brokers import Broker, start_broker
+from classroom.observe import Observed, observe
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,11 @@ async def place(
     here = Place(kind, broker, f"test_{secrets.token_hex(6)}")
     yield here
     await here.close()
+
+
+@pytest.fixture
+async def seen() -> AsyncIterator[Observed]:
+    """The spans of this process, and of those that it starts from now on."""
+    seen = await observe()
+    yield seen
+    await seen.stop()
