@@ -79,7 +79,7 @@ class Service:
             url,
             queue=self._queue(url, name),
             exchange=exchange,
-            group=group,
+            group=group or (self.name if kind_of(url).capabilities.grouped else None),
             wildcards=wildcards,
             durable=durable,
             prefetch=prefetch,

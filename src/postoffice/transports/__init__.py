@@ -36,14 +36,18 @@ DURABLE = {  # the transports that deliver at least once
     "amqps": ("rabbitmq", "RabbitTransport"),
     "redis": ("redis_streams", "RedisStreamsTransport"),
     "rediss": ("redis_streams", "RedisStreamsTransport"),
+    "kafka": ("kafka_durable", "KafkaDurableTransport"),
+    "kafka+tls": ("kafka_durable", "KafkaDurableTransport"),
 }
 DEAD_LETTERS = {  # and their dead letters
     "amqp": ("rabbitmq_dead", "RabbitDeadLetters"),
     "amqps": ("rabbitmq_dead", "RabbitDeadLetters"),
     "redis": ("redis_dead", "RedisDeadLetters"),
     "rediss": ("redis_dead", "RedisDeadLetters"),
+    "kafka": ("kafka_dead", "KafkaDeadLetters"),
+    "kafka+tls": ("kafka_dead", "KafkaDeadLetters"),
 }
-DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://)"
+DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://), Kafka (kafka://)"
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
 )

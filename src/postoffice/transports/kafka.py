@@ -35,7 +35,7 @@ from .kafka_records import (
 )
 from .logins import login_of
 
-__all__ = ["KafkaTransport"]
+__all__ = ["KafkaTransport", "check_topic"]
 
 REPLY = ".reply"
 SESSION = 6_000  # ms of silence until a replica counts as gone; the least that a broker allows by default
@@ -126,7 +126,7 @@ class KafkaTransport(BrokerTransport):
     def request(
         self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
     ) -> Awaitable[None] | None:
-        _check_topic(route)
+        check_topic(route)
         record = sent_record(packet, headers)
         if self._up.is_set() and route in self._reply_partitions:
             return self.outbox.put(route, self._addressed(record, route, request_id))
@@ -183,7 +183,7 @@ class KafkaTransport(BrokerTransport):
             self.replies.on_reply(packet, headers[CORRELATION_ID].decode("utf-8", "replace"))
 
     def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
-        _check_topic(route)
+        check_topic(route)
         record = sent_record(packet, headers)
         return self.outbox.put(route, record) if self._up.is_set() else self._publish_when_up(route, record)
 
@@ -196,7 +196,7 @@ class KafkaTransport(BrokerTransport):
     async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
         self._routes = list(routes)
         for route in self._routes:
-            _check_topic(route)
+            check_topic(route)
         self._deliver = deliver
         self._leaving = False
         self._joined.clear()
@@ -264,7 +264,7 @@ class KafkaTransport(BrokerTransport):
         self._reading.set()
 
 
-def _check_topic(route: str) -> None:
+def check_topic(route: str) -> None:
     if not TOPIC.fullmatch(route) or route in (".", ".."):
         raise PatternError(
             f"{route!r} cannot be a Kafka topic: those have 1 to 243 letters, digits, '.', '_' and '-',"

@@ -30,7 +30,7 @@ class KafkaDelivery(Delivery):
     """A value of a stream is held for one turn of the event loop: where the stream ends with it, it is sent as the
     last one, as NestJS does. An end that comes later is a record of its own, of which NestJS's client makes a null."""
 
-    __slots__ = ("_correlation_id", "_held", "_outbox", "_partition", "_reply_topic", "_value")
+    __slots__ = ("_correlation_id", "_held", "_outbox", "_partition", "_reply_topic", "_value", "is_request")
     reply_has_id = False
 
     def __init__(self, outbox: Outbox, record: Any) -> None:
@@ -43,9 +43,9 @@ class KafkaDelivery(Delivery):
         partition = headers.get(REPLY_PARTITION, b"")
         self._partition = int(partition) if partition.isdigit() and len(partition) < 10 else None
         identity = self._correlation_id.decode("utf-8", "replace") or None
-        is_request = CORRELATION_ID in headers and TOPIC.fullmatch(self._reply_topic)
+        self.is_request = CORRELATION_ID in headers and TOPIC.fullmatch(self._reply_topic) is not None
         body = b'{"data":' + to_json(record.value)
-        body += b',"id":' + messages.encode(identity) + b"}" if is_request else b"}"
+        body += b',"id":' + messages.encode(identity) + b"}" if self.is_request else b"}"
         super().__init__(body, record.topic, with_text(headers, record.key), correlation_id=identity)
 
     @property

@@ -13,17 +13,29 @@ Ours is one header, which NestJS ignores: `postoffice-end` marks an end without 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from .. import messages
+from ..durable import HISTORY, History
 from ..errors import PayloadError
 from ..patterns import js_number
 
-__all__ = ["Record", "as_last", "reply_packet", "reply_record", "sent_record", "to_json", "to_value", "with_text"]
+__all__ = [
+    "Record",
+    "as_last",
+    "dead_record",
+    "reply_packet",
+    "reply_record",
+    "sent_record",
+    "to_json",
+    "to_value",
+    "with_text",
+]
 
 CORRELATION_ID, REPLY_TOPIC, REPLY_PARTITION = "kafka_correlationId", "kafka_replyTopic", "kafka_replyPartition"
 ERROR, LAST, END = "kafka_nest-err", "kafka_nest-is-disposed", "postoffice-end"
@@ -85,6 +97,18 @@ def reply_packet(value: bytes | None, headers: Mapping[str, bytes]) -> bytes:
     if END in headers:
         return b'{"isDisposed":true}'
     return b'{"response":' + to_json(value) + (b',"isDisposed":true}' if LAST in headers else b"}")
+
+
+def dead_record(record: Any, history: History) -> Record:
+    """A record that failed, as a dead letter: under a key of its own, with its value and its own key kept."""
+    headers = [(name, value) for name, value in record.headers if name not in (HISTORY, KEY)]
+    headers.append((HISTORY, history.header().encode()))
+    if record.key is not None:
+        headers.append((KEY, record.key))
+    if record.value is None:
+        headers.append((NO_VALUE, b""))
+    key = f"{history.id}.{secrets.token_hex(6)}".encode()
+    return Record(record.value if record.value is not None else b"", headers, key)
 
 
 def to_value(data: bytes) -> bytes | None:
