@@ -201,6 +201,9 @@ def test_a_timeout_is_no_failure_and_no_loss():
         assert tally(run).unknown == 1
     assert "1 unknown (1 of these handled)" in ends(GOOD).seen
     assert "1 unknown (0 of these handled)" in ends(without(GOOD, 19)).seen
+    retried = replace(GOOD, unknown=[19, 3])  # 3 timed out, was sent again, and was acknowledged then
+    assert "1 unknown (1 of these handled)" in ends(retried).seen
+    assert tally(retried).unknown == 1
 
 
 def test_order_is_kept_key_by_key():
