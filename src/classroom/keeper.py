@@ -9,7 +9,7 @@ containers that bear its owner's label and the owner's folder, and exits.
               {"id": 3, "op": "folder", "prefix": "redis-"}
               {"id": 4, "op": "watch", "docker": "unix:///var/run/docker.sock"}
     answers   {"id": 1, "value": 4711}   or   {"id": 1, "error": [2, "No such file or directory"]}
-    events    {"child": 1, "ready": "{...}"}   {"child": 1, "exit": 0}   (child: the id of its spawn request)
+    events    {"child": 1, "ready": "{...}"}   {"child": 1, "exit": 0, "at": 1.7e9}   (child: its spawn request's id)
 
 It has one thread and needs the standard library only, so that forking is safe and its start is quick.
 """
@@ -214,9 +214,9 @@ class Keeper:
             if pid == 0:
                 return
             if child := self.children.pop(pid, None):
-                self._bury(child, os.waitstatus_to_exitcode(status))
+                self._bury(child, os.waitstatus_to_exitcode(status), time.time())
 
-    def _bury(self, child: Child, code: int) -> None:
+    def _bury(self, child: Child, code: int, at: float) -> None:
         _kill_group(child.pid, signal.SIGKILL)  # what it forked ends with it
         for _ in range(logs.LIMIT // CHUNK):  # its last words; bounded, a stranger may hold the pipe
             if child.output < 0 or not self._pump(child):
@@ -227,7 +227,7 @@ class Keeper:
             self._close(child.ready)
             self._say({"child": child.ident, "ready": None})
         child.log.close()
-        self._say({"child": child.ident, "exit": code})
+        self._say({"child": child.ident, "exit": code, "at": at})
 
     # the end
 

@@ -42,6 +42,7 @@ class Child:
     def __init__(self, link: Link, ident: int, argv: Sequence[str], log: Path) -> None:
         self.argv, self.log, self.pid = list(argv), log, 0
         self._link, self._ident = link, ident
+        self.ended_at: float | None = None  # unix seconds, as the keeper saw it
         self._exit: Future[int] = _future()
         self._ready: Future[str | None] = _future()
 
@@ -186,6 +187,7 @@ class Link:
             _settle(child._ready, message["ready"])
         elif child is not None and "exit" in message:
             del self.children[child._ident]
+            child.ended_at = message.get("at")
             _settle(child._ready, None)
             _settle(child._exit, message["exit"])
 

@@ -25,11 +25,12 @@ def environment(service: str, instance: object) -> dict[str, str]:
     }
 
 
-def mark(process: str, what: str, detail: str = "") -> None:
+def mark(process: str, what: str, detail: str = "", at: float | None = None) -> None:
     """Note that something happened to a process: "started", "killed", "crashed", "stopped", "paused", "resumed".
 
     Args:
         process: the service's name, with a space and the replica's number behind it, or a broker's name.
+        at: when, in unix seconds; now, if None.
     """
     for watch in watchers:
-        watch(time.time(), process, what, detail)
+        watch(time.time() if at is None else at, process, what, detail)

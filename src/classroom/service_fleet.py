@@ -42,7 +42,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cell asks for: its code and its options. `broker_url` gives None for TCP."""
+    """What a cell asks for: its code and its options. `broker_url` gives None for TCP and gRPC, which need none."""
 
     source: str
     on: str
@@ -51,6 +51,7 @@ class Plan:
     group: str | None
     replicas: int
     http: bool
+    proto: str | None = None  # the absolute path of the .proto file (gRPC)
 
 
 class Fleet:
@@ -85,14 +86,14 @@ class Fleet:
         return min((replica.state for replica in self.replicas), key=WORST_FIRST.index)
 
     def port(self, side: str) -> int:
-        """The port of the "tcp" or the "http" side: chosen at the first call, kept for good."""
+        """The port of the "tcp", "grpc" or "http" side: chosen at the first call, kept for good."""
         if side not in self._ports:
             self._ports[side] = Port()
         return self._ports[side].number
 
     def url(self, plan: Plan) -> str:
         """The broker's address, or its own."""
-        return plan.broker_url() or f"tcp://127.0.0.1:{self.port('tcp')}"
+        return plan.broker_url() or f"{plan.on}://127.0.0.1:{self.port(plan.on)}"
 
     # coroutines of the services' loop
 
@@ -229,6 +230,7 @@ class Fleet:
         argv += ["--url", self.url(plan)]
         argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
         argv += ["--group", plan.group] if plan.group else []
+        argv += ["--proto", plan.proto] if plan.proto else []
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **marks.environment(self.name, number)}
         environment |= {"CLASSROOM_SERVICE": self.name, "CLASSROOM_REPLICA": str(number)}  # who calls the ledger
@@ -264,7 +266,7 @@ class Fleet:
             self.changed()
         code = await replica.child.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        marks.mark(f"{self.name} {replica.number}", replica.state, how)
+        marks.mark(f"{self.name} {replica.number}", replica.state, how, replica.child.ended_at)
         self.changed()
 
 

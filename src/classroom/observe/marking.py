@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from classroom.events import Event
 from classroom.observe.picture import Canvas
 
-__all__ = ["GLYPHS", "PROCESS_ENDS", "TROUBLE", "legend", "mark"]
+__all__ = ["GLYPHS", "PROCESS_ENDS", "TROUBLE", "drawn", "legend", "mark"]
 
 PROCESS_ENDS = frozenset(["killed", "crashed", "stopped"])
 TROUBLE = frozenset(
@@ -21,6 +21,7 @@ GLYPHS: dict[str, tuple[str, str, str]] = {  # what happened: shape, letter, sty
     "attempted": (DOT, "", "tip"),
     "answered": (TICK, "", "good"),
     "acknowledged": (TICK, "", "good"),
+    "handled": (CIRCLE, "H", "work"),
     "retried": (CIRCLE, "R", "warn"),
     "redelivered": (CIRCLE, "2", "warn"),
     "timed out": (DIAMOND, "T", "bad"),
@@ -48,10 +49,16 @@ ARROWS = {
 }
 
 
+def drawn(events: Sequence[Event]) -> Iterator[Event]:
+    """Those that get a mark. That a message was handled is marked where no acknowledgement, or answer, followed."""
+    followed = {(one.process, one.message) for one in events if one.what in ("acknowledged", "replied")}
+    for one in events:
+        if one.what in GLYPHS and not (one.what == "handled" and (one.process, one.message) in followed):
+            yield one
+
+
 def mark(canvas: Canvas, x: float, y: float, event: Event) -> None:
-    """Draw an event on the line at `y`; one that has no mark is in the hints and in the text twin."""
-    if event.what not in GLYPHS:
-        return
+    """Draw an event on the line at `y`."""
     shape, letter, style = GLYPHS[event.what]
     hint = ", ".join(filter(None, [f"{event.process}: {event.what}", event.detail, event.message]))
     glyph(canvas, x, y if shape in ON_LINE else y - 17, shape, letter, style, hint)

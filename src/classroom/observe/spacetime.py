@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from classroom.events import Event
-from classroom.observe.marking import GLYPHS, PROCESS_ENDS, TROUBLE, legend, mark
+from classroom.observe.marking import GLYPHS, PROCESS_ENDS, TROUBLE, drawn, legend, mark
 from classroom.observe.picture import Canvas, Picture, seconds, shortened
 from classroom.observe.story import Arrow, Story
 
@@ -17,6 +17,7 @@ __all__ = ["draw"]
 MOST_MESSAGES = 60  # drawn; of more, nobody could follow the arrows
 MOST_MARKS = 150  # drawn of what concerns no single message
 MOST_LINES = 250  # of the text twin
+SHORT = 12  # characters of a message's id that a label has room for
 MOST_LABELS = 14  # arrows that are labelled; more would hide each other
 MOST_STRETCHED = 150  # different times that get room of their own; more are drawn to scale
 BINS = 150
@@ -103,7 +104,8 @@ def _scale(story: Story) -> tuple[Scale, list[float], bool]:
 def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
     lanes = {process: TOP + 34.0 + LINE * number for number, process in enumerate(shown.processes)}
     bottom = TOP + LINE * len(lanes) + 10
-    used = [what for what in GLYPHS if any(one.what == what for one in shown.events)]
+    marked = [*drawn(shown.events)]
+    used = [what for what in GLYPHS if any(one.what == what for one in marked)]
     notes = [line for note in shown.notes for line in _wrapped(f"Note: {note}", 135)]
     canvas = Canvas(WIDTH, bottom + 44 + 22 * (1 + len(used) // 7) + 16 * len(notes), title, said)
     canvas.text(8, 18, title)
@@ -117,7 +119,7 @@ def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
         _counts(canvas, whole, lanes)
     _bars(canvas, shown, lanes, x)
     _arrows(canvas, shown.arrows, lanes, x)
-    for event in shown.events:
+    for event in marked:
         mark(canvas, x(event.at), lanes[event.process], event)
     y = legend(canvas, used, bottom + 40, WIDTH, {one.kind for one in shown.arrows})
     for number, line in enumerate(notes):
@@ -210,7 +212,8 @@ def _arrows(canvas: Canvas, arrows: list[Arrow], lanes: dict[str, float], x: Sca
         place = ((left + right) / 2, (y + other) / 2)
         if len(arrows) <= MOST_LABELS and one.kind == "message" and not _taken(placed, place):
             placed.append(place)
-            canvas.text(place[0] + 5, place[1], shortened(one.label, 26), "dim", hint=hint)
+            label = f"{one.label} {one.message}" if len(one.message) <= SHORT else one.label
+            canvas.text(place[0] + 5, place[1], shortened(label, 26), "dim", hint=hint)
 
 
 def _taken(placed: Iterable[tuple[float, float]], place: tuple[float, float]) -> bool:

@@ -213,7 +213,8 @@ class _Telling:
             spans.sort(key=lambda one: self.at(one, one.start))
             for before, after in pairwise(spans):
                 if after.attempt > 1:
-                    left = before.at("retried") or before.end or before.start
+                    last = before.events[-1][0] if before.events else before.start
+                    left = before.at("retried") or before.end or last
                     self._arrow(before, left, after, after.start, "retry", message)
 
     def _event(self, span: Span, when: float, what: str, detail: str) -> None:
