@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from contract_help import TRANSPORTS, Place
 
-from classroom.brokers import Broker, start_broker
+from classroom.brokers import Broker, NoBroker, start_broker
 from classroom.observe import Observed, observe
 
 
@@ -21,7 +21,12 @@ def warm_broker() -> Iterator[Callable[[str], Broker]]:
     def broker(kind: str) -> Broker:
         if kind not in started:
             name = {"mqtt": "mosquitto"}.get(kind, kind)
-            started[kind] = asyncio.run(start_broker(name, name=f"contract {kind}"))
+            try:
+                started[kind] = asyncio.run(start_broker(name, name=f"contract {kind}"))
+            except NoBroker as error:
+                if kind != "kafka":  # which no set-up fetches: it is large
+                    raise
+                pytest.skip(f"there is no Kafka here: {error}")
         return started[kind]
 
     yield broker

@@ -44,6 +44,11 @@ class Place:
     def queue(self) -> str | None:
         return self.name if self.kind == "rabbitmq" else None
 
+    @property
+    def job(self) -> str:
+        """A pattern for events that no other test uses: some brokers keep them, for whoever subscribes later."""
+        return f"{self.name}.job"
+
     async def serve(self, *targets: Any, **options: Any) -> Service:
         """A service that has started. On TCP, clients find its port from now on."""
         service = Service(*targets, url=self.url, **{"name": self.name, "grace": 3.0, **options})

@@ -23,8 +23,21 @@ from postoffice import (
     event_pattern,
 )
 
-DURABLE = ("rabbitmq", "redis")
+DURABLE = ("rabbitmq", "redis", "kafka")
 durable = pytest.mark.parametrize("kind", DURABLE)
+UNCOUNTED = {"kafka": "Kafka", "mqtt": "MQTT"}
+counted = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=[pytest.mark.skip(reason=f"{UNCOUNTED[kind]} does not count deliveries: a crash loop goes on")]
+            if kind in UNCOUNTED
+            else [],
+        )
+        for kind in DURABLE
+    ],
+)
 FAST = Retry(attempts=3, initial=0.1, jitter=0)
 
 
@@ -37,7 +50,7 @@ class Office:
         self.ids: list[str | None] = []
         self.times: list[float] = []
 
-        @event_pattern("job", retry=retry, dead_letter=f"{place.name}.graves")
+        @event_pattern(place.job, retry=retry, dead_letter=f"{place.name}.graves")
         async def job(data, ctx: Context):
             self.seen.append((data, ctx.attempt))
             self.ids.append(ctx.message_id)
@@ -63,9 +76,9 @@ async def test_a_failing_event_is_retried_and_the_others_do_not_wait(place: Plac
     one = Office(place, bad=ValueError("not today"))
     await place.serve(one.job, delivery="at-least-once", prefetch=1)
     client = await place.connect(delivery="at-least-once")
-    await client.emit("job", "bad", message_id="bad-1")
+    await client.emit(place.job, "bad", message_id="bad-1")
     for number in range(20):
-        await client.emit("job", number)
+        await client.emit(place.job, number)
     await eventually(lambda: len(one.seen) == 23, f"23 deliveries in {one.seen}")
     assert [seen for seen in one.seen if seen[0] == "bad"] == [("bad", 1), ("bad", 2), ("bad", 3)]
     assert one.seen[-1] == ("bad", 3), "none waited for the retries"
@@ -82,9 +95,9 @@ async def test_a_dead_letter_says_everything(place: Place) -> None:
     began = time.time()
     await place.serve(one.job, delivery="at-least-once")
     client = await place.connect(delivery="at-least-once")
-    await client.emit("job", "bad", headers={"x-trace": "é✓"} if place.kind != "nats" else {"x-trace": "abc"})
+    await client.emit(place.job, "bad", headers={"x-trace": "é✓"} if place.kind != "nats" else {"x-trace": "abc"})
     (letter,) = await graves(place, 1)
-    assert (letter.pattern, letter.data, letter.kind, letter.attempts) == ("job", "bad", "exhausted", 3)
+    assert (letter.pattern, letter.data, letter.kind, letter.attempts) == (place.job, "bad", "exhausted", 3)
     assert letter.reason == "ValueError: not today"
     assert letter.headers["x-trace"] in ("é✓", "abc")
     assert began - 0.01 <= letter.first < letter.last <= time.time() + 0.01
@@ -106,13 +119,13 @@ async def test_what_trying_again_cannot_help_is_dead_at_once(
     """A PermanentError, an error that the Retry does not name, an invalid payload."""
     errors = {"permanent": PermanentError("no such article"), "other": KeyError("x")}
 
-    @event_pattern("job", retry=Retry(attempts=5, on=(ValueError,)))
+    @event_pattern(place.job, retry=Retry(attempts=5, on=(ValueError,)))
     async def job(data: str):
         raise errors[data]
 
     await place.serve(job, delivery="at-least-once")
     client = await place.connect(delivery="at-least-once")
-    await client.emit("job", data)
+    await client.emit(place.job, data)
     (letter,) = await graves(place, 1, f"{place.name}.dead")
     assert (letter.kind, letter.attempts, letter.data) == (kind_of_letter, 1, data)
     assert letter.reason.startswith(reason)
@@ -125,7 +138,7 @@ async def test_a_requeued_letter_is_the_same_message(place: Place) -> None:
     await place.serve(one.job, delivery="at-least-once")
     client = await place.connect(delivery="at-least-once")
     for data in "abc":
-        await client.emit("job", data, message_id=f"id-{data}")
+        await client.emit(place.job, data, message_id=f"id-{data}")
     first, second, third = await graves(place, 3)
     del one.fails["a"]
     one.seen.clear(), one.ids.clear()
@@ -147,7 +160,7 @@ async def test_requeue_all_drains_the_queue(place: Place) -> None:
     await place.serve(one.job, delivery="at-least-once")
     client = await place.connect(delivery="at-least-once")
     for _ in range(10):
-        await client.emit("job", "bad")
+        await client.emit(place.job, "bad")
     await graves(place, 10)
     one.fails.clear()
     async with dead_letters(place.url, f"{place.name}.graves") as letters:
@@ -163,17 +176,17 @@ async def test_a_service_that_dies_in_a_backoff_loses_nothing(place: Place, tmp_
     source = """
         from postoffice import Context, Retry, event_pattern
 
-        @event_pattern("job", retry=Retry(attempts=5, initial=0.5, jitter=0))
+        @event_pattern("PATTERN", retry=Retry(attempts=5, initial=0.5, jitter=0))
         async def job(data, ctx: Context):
             print("JOB", data, ctx.attempt, flush=True)
             if ctx.attempt == 1:
                 raise ValueError("not yet")
     """
-    text = "\n".join(line.removeprefix("        ") for line in source.splitlines())
+    text = "\n".join(line.removeprefix("        ") for line in source.splitlines()).replace("PATTERN", place.job)
     first = await place.run(text, tmp_path, "--delivery", "at-least-once")
     client = await place.connect(delivery="at-least-once")
     for number in range(5):
-        await client.emit("job", number)
+        await client.emit(place.job, number)
     await eventually(lambda: first.log.count("comes again in") == 5, "five retries under way")
     first.signal(signal.SIGKILL)
     await first.ended()
@@ -185,37 +198,37 @@ async def test_a_service_that_dies_in_a_backoff_loses_nothing(place: Place, tmp_
 async def test_an_event_without_a_retry_is_not_dropped(place: Place) -> None:
     """A handler that raises and says nothing about it: the event lies in the service's dead letters."""
 
-    @event_pattern("job")
+    @event_pattern(place.job)
     async def job():
         raise ValueError("oh")
 
     await place.serve(job, delivery="at-least-once")
     client = await place.connect(delivery="at-least-once")
-    await client.emit("job", 1)
+    await client.emit(place.job, 1)
     (letter,) = await graves(place, 1, f"{place.name}.dead")
     assert (letter.kind, letter.attempts) == ("permanent", 1)
 
 
-@durable
+@counted
 async def test_a_message_that_kills_its_service_again_and_again(place: Place, tmp_path: Path) -> None:
     """Where deliveries are counted it is dead-lettered before the handler is called once more; the others live."""
     options = ["--delivery", "at-least-once"] + (["--quorum"] if place.kind == "rabbitmq" else [])
     options += ["--ack-wait", "0.5"] if place.kind in ("redis", "nats") else []
     text = (
         "import os, signal\nfrom postoffice import Retry, event_pattern\n"
-        "@event_pattern('job', retry=Retry(attempts=3))\nasync def job(data):\n"
+        f"@event_pattern('{place.job}', retry=Retry(attempts=3))\nasync def job(data):\n"
         "    print('JOB', data, flush=True)\n"
         "    if data == 'deadly':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     process = await place.run(text, tmp_path, *options)
     client = await place.connect(delivery="at-least-once")
-    await client.emit("job", "deadly")
+    await client.emit(place.job, "deadly")
     for _ in range(3):
         assert await process.ended() == -signal.SIGKILL
         process = await place.run(text, tmp_path, *options)
     (letter,) = await graves(place, 1, f"{place.name}.dead")
     assert (letter.kind, letter.attempts, letter.data) == ("crashed", 3, "deadly")
-    await client.emit("job", "harmless")
+    await client.emit(place.job, "harmless")
     await eventually(lambda: "JOB harmless" in process.log)
 
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from contract_help import Place
 from kafka_help import Caller, Office
 
-from classroom.brokers import Broker, NoBroker, start_broker
+from classroom.brokers import Broker
 
 
-@pytest.fixture(scope="session")
-def broker() -> Iterator[Broker]:
-    """Apache Kafka, for all tests here."""
-    try:
-        broker = asyncio.run(start_broker("kafka", name="contract kafka"))
-    except NoBroker as error:
-        pytest.skip(f"there is no Kafka here: {error}")
-    yield broker
-    asyncio.run(broker.stop())
+@pytest.fixture
+async def broker(warm_broker: Callable[[str], Broker]) -> Broker:
+    """Apache Kafka, the same for all tests."""
+    return await asyncio.to_thread(warm_broker, "kafka")
 
 
 @pytest.fixture
