@@ -26,7 +26,7 @@ from classroom.service_text import summary
 
 T = TypeVar("T")
 ONE_ON_TCP = (
-    "a TCP service is one process: it owns its port, and there is no broker that would spread the load. "
+    "a service over TCP or gRPC is one process: it owns its port, and there is no broker that would spread the load. "
     "For several replicas, start a broker and give it to --on."
 )
 

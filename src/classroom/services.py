@@ -10,6 +10,14 @@
 The magic returns at once and binds the handle `users` (see `ServiceHandle`); `await users` waits until it is ready.
 Running the cell again deploys it again: the old process drains first. The cell is a module of its own, so it imports
 and defines all that it uses.
+
+    --on          tcp or grpc (a port of its own), a variable that holds a broker, or an address
+    --delivery    at-most-once (the default) or at-least-once
+    --replicas    processes that serve the same. On RabbitMQ and Kafka they share the messages. On NATS and MQTT they
+                  share them with --group only; without, each replica gets every message, as always on Redis
+    --group       the name that replicas share
+    --proto       the .proto file of the handlers' services, with gRPC
+    --http        serve the ASGI application `app` of the cell as well
 """
 
 from __future__ import annotations
@@ -24,6 +32,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextvars import Context
+from pathlib import Path
 from typing import Any, NoReturn
 
 from classroom.service_fleet import MOST_REPLICAS, Plan, ServiceError, services_loop
@@ -32,6 +41,7 @@ from classroom.service_text import as_html
 
 __all__ = ["ServiceError", "ServiceHandle", "register"]
 
+OWN_PORT = ("tcp", "grpc")  # what needs no broker
 REFRESH = 0.2  # seconds between two updates of a live output
 SHOWN_LINES = 12
 
@@ -44,10 +54,11 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(prog="%%service", add_help=False, allow_abbrev=False)
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--on", metavar="tcp|BROKER|URL")
+    parser.add_argument("--on", metavar="tcp|grpc|BROKER|URL")
     parser.add_argument("--delivery", choices=["at-most-once", "at-least-once"], default="at-most-once")
     parser.add_argument("--replicas", type=int, default=1, metavar="N")
     parser.add_argument("--group")
+    parser.add_argument("--proto", metavar="FILE")
     parser.add_argument("--http", action="store_true")
     return parser
 
@@ -74,6 +85,7 @@ class ServiceMagic:
             options.group,
             options.replicas,
             options.http,
+            self._proto(options),
         )
         plan.broker_url()  # an error, if there is no such broker
         self._compile(name, source)
@@ -93,14 +105,31 @@ class ServiceMagic:
         if unknown:
             _parser().error(f"unknown: {' '.join(unknown)}")
         if not options.on:
-            _parser().error("--on is missing: tcp, or a variable that holds a broker, or an address")
+            _parser().error("--on is missing: tcp, grpc, or a variable that holds a broker, or an address")
         if not 1 <= options.replicas <= MOST_REPLICAS:
             raise ServiceError(f"%%service: --replicas takes 1 to {MOST_REPLICAS}, not {options.replicas}")
-        if options.replicas > 1 and (options.on == "tcp" or options.on.startswith("tcp://")):
-            raise ServiceError(f"%%service: --replicas {options.replicas} --on tcp: {ONE_ON_TCP}")
+        own = options.on.partition("://")[0]
+        if options.replicas > 1 and own in OWN_PORT:
+            raise ServiceError(f"%%service: --replicas {options.replicas} --on {own}: {ONE_ON_TCP}")
         if options.replicas > 1 and options.http:
             raise ServiceError("%%service: --http goes with one replica only: one process owns the HTTP port")
         return options
+
+    @staticmethod
+    def _proto(options: argparse.Namespace) -> str | None:
+        """The .proto file, found from where the notebook is."""
+        if (options.proto is not None) != options.on.startswith("grpc"):
+            raise ServiceError(
+                f"%%service: --on {options.on} {'takes no' if options.proto else 'needs a'} --proto: the services of "
+                "gRPC stand in a .proto file. For example: %%service heroes --on grpc --proto heroes.proto"
+            )
+        if options.proto is None:
+            return None
+        if not (path := Path(options.proto).resolve()).is_file():
+            raise ServiceError(
+                f"%%service: there is no file {options.proto}. A cell can write it: %%writefile heroes.proto"
+            )
+        return str(path)
 
     def _check_name(self, name: str) -> None:
         if not name.isidentifier() or keyword.iskeyword(name) or hasattr(builtins, name):
@@ -124,7 +153,7 @@ class ServiceMagic:
 
     def _broker_url(self, on: str) -> Callable[[], str | None]:
         """How to get the address: looked up anew at each start, since the broker's cell may have been run again."""
-        if on == "tcp":
+        if on in OWN_PORT:
             return lambda: None
         if "://" in on:
             return lambda: on

@@ -286,6 +286,30 @@ async def listed(data, ctx):
     assert "--http" in notebook.run("shop.http").error
 
 
+HEROES = """%%service heroes --on grpc --proto heroes.proto
+from postoffice import grpc_method
+
+@grpc_method("Heroes")
+async def find(data):
+    return {"name": "Ada"}
+"""
+
+
+def test_grpc(notebook: Notebook):
+    """A port of its own, as on TCP; the .proto is found beside the notebook, and again after a change of folder."""
+    notebook.ok(
+        "%%writefile heroes.proto\nsyntax = 'proto3'; message Hero { string name = 1; }"
+        " service Heroes { rpc Find (Hero) returns (Hero); }"
+    )
+    notebook.ok(HEROES)
+    assert notebook.ok("(await heroes).url.startswith('grpc://127.0.0.1:')") == "True"
+    notebook.ok("client = await Client.connect(heroes.url, proto='heroes.proto')")
+    assert notebook.ok("await client.service('Heroes').Find({})") == "{'name': 'Ada'}"
+    notebook.ok("import os; here = os.getcwd(); os.chdir('/'); await heroes.restart(); os.chdir(here)")
+    assert notebook.ok("await client.service('Heroes').Find({})") == "{'name': 'Ada'}"
+    assert "owns its port" in notebook.run("await heroes.scale(2)").error
+
+
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
@@ -303,6 +327,11 @@ async def listed(data, ctx):
         ("class --on tcp", "cannot be a service's name"),
         ("print --on tcp", "cannot be a service's name"),
         ("my-service --on tcp", "cannot be a service's name"),
+        ("users --on grpc", "needs a --proto"),
+        ("users --on grpc://127.0.0.1:1", "needs a --proto"),
+        ("users --on tcp --proto a.proto", "takes no --proto"),
+        ("users --on grpc --proto missing.proto", "there is no file missing.proto"),
+        ("users --on grpc --proto a.proto --replicas 2", "owns its port"),
         ("users --on 'tcp", "No closing quotation"),
     ],
 )
