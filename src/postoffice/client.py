@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import messages
+from . import messages, tracing
 from .durable import MESSAGE_ID, Durable
 from .errors import ConnectionLost, PostOfficeError, RequestTimeout, RpcError, UsageError
 from .patterns import Pattern, route
@@ -159,10 +159,10 @@ class Client:
         address = route(pattern)
         if message_id is not None or self.durable:
             headers = {**(headers or {}), MESSAGE_ID: message_id or secrets.token_hex(10)}
-        packet = messages.write_packet(
-            self._transport.event_pattern(pattern, address), data, None, self._metadata(headers)
-        )
-        await self._hand_over(self._transport.publish(address, packet, headers), self._timeout, address)
+        with tracing.sending("emit", self._transport.name, address, headers) as headers:
+            sent_as = self._transport.event_pattern(pattern, address)
+            packet = messages.write_packet(sent_as, data, None, self._metadata(headers))
+            await self._hand_over(self._transport.publish(address, packet, headers), self._timeout, address)
 
     def service(self, name: str) -> Any:
         """A service of the .proto, on gRPC only: `await client.service("HeroService").FindOne({"id": 1}, timeout=1)`.
@@ -207,15 +207,18 @@ class Client:
         address = route(pattern)
         self._count += 1
         request_id = f"{self._prefix}{self._count:x}"
-        packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
         loop = asyncio.get_running_loop()
         waiting = Waiting(request_id, address, limit, loop.create_future(), values)
-        self._pending[request_id] = waiting
-        self._deadlines.add(loop.time() + limit, request_id)
+        headers = tracing.requesting(self._transport.name, waiting, headers)
         try:
+            packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
+            self._pending[request_id] = waiting
+            self._deadlines.add(loop.time() + limit, request_id)
             await self._hand_over(self._transport.request(address, packet, request_id, headers), limit, address)
-        except BaseException:
+        except BaseException as error:
             self._pending.pop(request_id, None)
+            if isinstance(error, Exception) and not waiting.future.done():
+                waiting.future.set_exception(error)  # its span says so
             waiting.drop()
             raise
         return waiting

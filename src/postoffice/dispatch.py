@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from . import messages, points
+from . import messages, points, tracing
 from .context import Context
 from .durable import MESSAGE_ID, Durable
 from .errors import PayloadError, RpcError
@@ -29,6 +29,7 @@ __all__ = ["Dispatch"]
 
 log = logging.getLogger("postoffice")
 
+ANY_ID = msgspec.Raw(b"null")  # a call is answered, though it has no id of ours
 MAX_RUNNING = 4096  # with more handlers than this under way, the service stops reading where it can
 ROUTE_BYTES = 256  # a longer pattern is not remembered
 ROUTES_KEPT = 1024  # pattern texts whose route is remembered; more are worked out again
@@ -94,7 +95,8 @@ class Dispatch:
         """Read a message and start its work. Called by the transport for each message; never raises, never waits."""
         points.reached("received", delivery)
         if isinstance(delivery, Call):
-            self._begin(self._answer(delivery))
+            with tracing.receiving(delivery, self._transport, Packet(id=ANY_ID)) as span:
+                span.ends_with(self._begin(self._answer(delivery)))
             return
         try:
             packet = messages.read_packet(delivery.body)
@@ -110,10 +112,13 @@ class Dispatch:
             packet = Packet(data=messages.foreign_data(delivery.body))  # not from a client of ours: all of it is data
         route = delivery.route if delivery.route is not None else self._route(bytes(packet.pattern))
         delivery.route, delivery.address = route, delivery.address or route
-        if bytes(packet.id):
-            self._begin(self._refuse(packet, delivery) if self.draining else self._request(route, packet, delivery))
-        else:
-            self._begin(self._event(route, packet, delivery))
+        with tracing.receiving(delivery, self._transport, packet) as span:
+            span.ends_with(self._begin(self._work(route, packet, delivery)))
+
+    def _work(self, route: str | None, packet: Packet, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        if not bytes(packet.id):
+            return self._event(route, packet, delivery)
+        return self._refuse(packet, delivery) if self.draining else self._request(route, packet, delivery)
 
     def _route(self, pattern: bytes) -> str | None:
         """The route of a pattern's text, remembered."""
@@ -127,7 +132,7 @@ class Dispatch:
                 self._routes[pattern] = route
             return route
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = start(work, asyncio.get_running_loop())
         if not task.done():
             self._running.add(task)
@@ -135,6 +140,7 @@ class Dispatch:
             if len(self._running) >= MAX_RUNNING and not self._paused:
                 self._paused = True
                 self._crowded(True)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -204,6 +210,7 @@ class Dispatch:
             return messages.error_fields(self._told(unwritable, route))
 
     def _told(self, error: BaseException, route: str) -> Any:
+        tracing.failed(error)
         if isinstance(error, asyncio.CancelledError):
             return CANCELLED
         if isinstance(error, RpcError):
@@ -232,6 +239,7 @@ class Dispatch:
             await delivery.ack()
             points.reached("acked", delivery)
         else:
+            tracing.failed(failure[1])
             await self._settling.failed(*failure, delivery)
 
     async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> Failure | None:

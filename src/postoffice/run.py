@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from .durable import ACK_WAIT
+from . import tracing
 from .errors import PostOfficeError, UsageError
 from .service import Service
 from .tls import Tls
@@ -153,8 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        module = load(options.module)
         name = options.name or Path(options.module).stem
+        tracing.on(name)
+        module = load(options.module)
         if options.http and not hasattr(module, "app"):
             raise UsageError(
                 f"--http needs an ASGI application called `app` in {options.module}, for example app = FastAPI()"

@@ -17,7 +17,9 @@ from classroom.observe import Observed
 from classroom.observe.spans import Span
 from postoffice import (
     Client,
+    PayloadError,
     PermanentError,
+    RequestTimeout,
     Retry,
     RpcError,
     Service,
@@ -274,3 +276,22 @@ async def test_without_a_receiver_nothing_is_sent(place: Place):
     await place.serve(look)
     assert await (await place.connect()).send("look", 1) is False
     assert "traceparent" not in headers[0]
+
+
+@pytest.mark.parametrize("kind", ["tcp"])
+async def test_what_could_not_be_sent_has_ended(place: Place, seen: Observed):
+    """Data that is no JSON, and a caller that gives up: each span ends, and says why."""
+    office, client = await opened(place)
+    with pytest.raises(PayloadError):
+        await client.send("back", object())
+    with pytest.raises(PayloadError):
+        await client.emit("note", object())
+    with pytest.raises(RequestTimeout):
+        await client.send("back", 1, timeout=0.0001)
+    waiting = asyncio.create_task(client.send("front", 2))
+    await eventually(lambda: 2 in office.traces, "the handler's beginning")
+    waiting.cancel()
+    assert await seen.complete()
+    errors = [one.error.partition(":")[0] for one in seen.spans() if one.kind in ("client", "producer") and one.error]
+    assert errors == ["PayloadError", "PayloadError", "RequestTimeout", "CancelledError"]
+    assert {"timed out", "failed"} <= {one.what for one in seen.events()}

@@ -9,6 +9,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 from grpc import aio
 
+from .. import tracing
 from ..errors import ConnectError, ConnectionLost, NoHandlerError, PostOfficeError, RequestTimeout, RpcError, UsageError
 from .grpc_proto import Method, read, write
 
@@ -70,31 +71,32 @@ class Caller:
             timeout: seconds, for all of it; the service learns it as its deadline. headers: gRPC's metadata.
         """
         limit = self._limit(timeout)
-        metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         if self._method.gives_stream:
-            return self._many(data, limit, metadata)
-        return self._one(data, limit, metadata)
+            return self._many(data, limit, headers)
+        return self._one(data, limit, headers)
 
-    async def _one(self, data: Any, limit: float, metadata: Any) -> dict[str, Any]:
+    async def _one(self, data: Any, limit: float, headers: Mapping[str, str] | None) -> dict[str, Any]:
         sending = _Sending(self._method, data)
-        call = self._start(sending.whole, timeout=limit, metadata=metadata)
-        try:
-            return read(self._method.reply, await call)
-        except (aio.AioRpcError, asyncio.CancelledError, ValueError) as error:
-            raise self._explain(error, sending, limit) from error
-        finally:
-            call.cancel()
+        with tracing.sending("send", "grpc", self._method.address, headers) as headers:
+            call = self._start(sending.whole, timeout=limit, metadata=_metadata(headers))
+            try:
+                return read(self._method.reply, await call)
+            except (aio.AioRpcError, asyncio.CancelledError, ValueError) as error:
+                raise self._explain(error, sending, limit) from error
+            finally:
+                call.cancel()
 
-    async def _many(self, data: Any, limit: float, metadata: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _many(self, data: Any, limit: float, headers: Mapping[str, str] | None) -> AsyncIterator[dict[str, Any]]:
         sending = _Sending(self._method, data)
-        call = self._start(sending.whole, timeout=limit, metadata=metadata)
-        try:
-            async for reply in call:
-                yield read(self._method.reply, reply)
-        except (aio.AioRpcError, asyncio.CancelledError, ValueError) as error:
-            raise self._explain(error, sending, limit) from error
-        finally:
-            call.cancel()
+        with tracing.sending("send", "grpc", self._method.address, headers) as headers:
+            call = self._start(sending.whole, timeout=limit, metadata=_metadata(headers))
+            try:
+                async for reply in call:
+                    yield read(self._method.reply, reply)
+            except (aio.AioRpcError, asyncio.CancelledError, ValueError) as error:
+                raise self._explain(error, sending, limit) from error
+            finally:
+                call.cancel()
 
     def _explain(self, error: BaseException, sending: _Sending, limit: float) -> BaseException:
         """The error of ours that stands for one of grpcio's."""
@@ -128,6 +130,10 @@ class Caller:
                 f" under way ({details}). The work may have happened. Retry only if that is safe twice."
             )
         return RpcError({"code": code.value[0], "message": details})
+
+
+def _metadata(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), value) for name, value in (headers or {}).items())
 
 
 class _Sending:
