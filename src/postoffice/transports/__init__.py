@@ -36,6 +36,8 @@ DURABLE = {  # the transports that deliver at least once
     "amqps": ("rabbitmq", "RabbitTransport"),
     "redis": ("redis_streams", "RedisStreamsTransport"),
     "rediss": ("redis_streams", "RedisStreamsTransport"),
+    "nats": ("nats_jetstream", "JetStreamTransport"),
+    "nats+tls": ("nats_jetstream", "JetStreamTransport"),
     "kafka": ("kafka_durable", "KafkaDurableTransport"),
     "kafka+tls": ("kafka_durable", "KafkaDurableTransport"),
 }
@@ -44,10 +46,12 @@ DEAD_LETTERS = {  # and their dead letters
     "amqps": ("rabbitmq_dead", "RabbitDeadLetters"),
     "redis": ("redis_dead", "RedisDeadLetters"),
     "rediss": ("redis_dead", "RedisDeadLetters"),
+    "nats": ("nats_dead", "JetStreamDeadLetters"),
+    "nats+tls": ("nats_dead", "JetStreamDeadLetters"),
     "kafka": ("kafka_dead", "KafkaDeadLetters"),
     "kafka+tls": ("kafka_dead", "KafkaDeadLetters"),
 }
-DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://), Kafka (kafka://)"
+DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://), NATS (nats://), Kafka (kafka://)"
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
 )

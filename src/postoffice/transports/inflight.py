@@ -19,13 +19,16 @@ class InFlight(Generic[Held]):
 
     Args:
         limit: the service's prefetch. deliver: begins one.
+
+    Attributes:
+        changed: set when one is settled, so that whoever fetches looks again.
     """
 
     def __init__(self, limit: int, deliver: Deliver) -> None:
         self._limit = limit
         self._running: dict[int, Held] = {}
         self._waiting: deque[Held] = deque()
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
         self._deliver = deliver
 
     def __iter__(self) -> Iterator[Held]:
@@ -36,15 +39,6 @@ class InFlight(Generic[Held]):
         """How many more may be fetched."""
         return self._limit - len(self._running) - len(self._waiting)
 
-    async def changed(self) -> None:
-        """Wait until one is settled, or for `wake`."""
-        self._changed.clear()
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        """End the wait: whoever fetches has to look at something else."""
-        self._changed.set()
-
     def take(self, delivery: Held) -> None:
         """One that was fetched: to its handler, or to wait."""
         self._waiting.append(delivery)
@@ -54,7 +48,7 @@ class InFlight(Generic[Held]):
         """One that is done with, or that somebody else has by now; harmless when said twice."""
         if self._running.pop(id(delivery), None) is not None:
             self._next()
-            self.wake()
+            self.changed.set()
 
     def not_begun(self) -> list[Held]:
         """What waits, to be given back; it is not held any longer."""

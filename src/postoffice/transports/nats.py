@@ -23,7 +23,7 @@ from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
 from .logins import login_of
 
-__all__ = ["NatsTransport"]
+__all__ = ["NatsTransport", "check_subject"]
 
 NO_SUBJECT = re.compile(r"\s|^$|^\.|\.$|\.\.")  # white space ends the subject in the protocol; no token is empty
 
@@ -117,7 +117,7 @@ class NatsTransport(BrokerTransport):
     def _put(
         self, subject: str, packet: bytes, reply_to: str, headers: Mapping[str, str] | None
     ) -> Awaitable[None] | None:
-        _check_subject(subject)
+        check_subject(subject)
         item = (subject, packet, reply_to, dict(headers) if headers else None)
         if not self._up.is_set():
             return self._put_when_up(item)
@@ -151,7 +151,7 @@ class NatsTransport(BrokerTransport):
     async def subscribe(self, routes: Iterable[str], deliver: Deliver) -> None:
         self._routes = list(routes)
         for route in self._routes:
-            _check_subject(route)
+            check_subject(route)
         self._deliver = deliver
         await self.connect()
 
@@ -179,7 +179,7 @@ class NatsTransport(BrokerTransport):
             await self._client.publish(subject, body, reply_to, headers)
 
 
-def _check_subject(subject: str) -> None:
+def check_subject(subject: str) -> None:
     if NO_SUBJECT.search(subject):
         raise PatternError(
             f"{subject!r} cannot be a NATS subject: it has white space, or an empty part between its dots."

@@ -90,7 +90,7 @@ class Consumer:
     async def stop_fetching(self) -> None:
         """Take no more. What was fetched and not begun is at once for other replicas. Raises ConnectionLost."""
         self._stopping = True
-        self.held.wake()
+        self.held.changed.set()
         while self._pipe is not None and self._reading is not None and not self._reading[0].done():
             await self._pipe("CLIENT", "UNBLOCK", self._reading[1])
             await asyncio.wait([self._reading[0]], timeout=0.05)
@@ -123,7 +123,8 @@ class Consumer:
         try:
             while not self._stopping:
                 if self.held.room <= 0:
-                    await self.held.changed()
+                    self.held.changed.clear()
+                    await self.held.changed.wait()
                     continue
                 count = max(1, self.held.room // len(keys))  # of each stream
                 await connection.send_command(

@@ -19,6 +19,7 @@ stream is exact, so patterns have no wildcards here. An event at least once goes
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
@@ -33,6 +34,8 @@ from .redis_delivery import Entry, EntryDelivery, KeptDelivery, PublishedDeliver
 from .redis_pipe import Pipe, ResponseError
 
 __all__ = ["RedisStreamsTransport"]
+
+AGAIN = 0.05  # seconds until an acknowledgement is sent once more, on a new connection
 
 
 class RedisStreamsTransport(RedisTransport):
@@ -71,7 +74,7 @@ class RedisStreamsTransport(RedisTransport):
         if self._consumer is not None:
             await self._consumer.leave()
 
-    async def _ask(self, *command: Any) -> Any:
+    async def ask(self, *command: Any) -> Any:
         """The answer to a command, once there is a connection. Raises ConnectError, ConnectionLost, ResponseError."""
         await self._ready()
         assert self._pipe is not None
@@ -84,7 +87,7 @@ class RedisStreamsTransport(RedisTransport):
 
     async def _store(self, route: str, packet: bytes, headers: Mapping[str, str]) -> None:
         try:
-            await self._ask("XADD", f"events:{route}", "*", "body", packet, "headers", header_text(headers))
+            await self.ask("XADD", f"events:{route}", "*", "body", packet, "headers", header_text(headers))
         except ResponseError as error:
             raise ConnectError(f"Redis refused the event {route!r}: {error}. It was not stored.") from error
 
@@ -116,15 +119,19 @@ class RedisStreamsTransport(RedisTransport):
         """The stream that takes an event back; "" where this service reads none of this pattern."""
         return again(self.durable, route) if self.durable and route in self.durable.events else ""
 
+    def dead(self, queue: str) -> str:
+        """The stream of a dead-letter queue."""
+        return f"dead:{queue}"
+
     async def ack(self, delivery: EntryDelivery) -> None:
         """Acknowledge an entry, on the next connection where this one breaks."""
         assert self.durable is not None
         while True:
             try:
-                await self._ask("XACK", delivery.entry.key, self.durable.service, delivery.entry.id)
+                await self.ask("XACK", delivery.entry.key, self.durable.service, delivery.entry.id)
                 break
             except ConnectionLost:
-                continue
+                await asyncio.sleep(AGAIN)
             except (ConnectError, ResponseError) as error:
                 log.warning("a message was done but could not be acknowledged (%s); it will come again", error)
                 break
@@ -141,7 +148,7 @@ class RedisStreamsTransport(RedisTransport):
 
     async def bury(self, delivery: KeptDelivery, queue: str, history: History) -> None:
         """A copy among the dead letters; the entry is settled."""
-        await self._copy(scripts.BURY, delivery, f"dead:{queue}", history)
+        await self._copy(scripts.BURY, delivery, self.dead(queue), history)
 
     async def _copy(self, script: str, delivery: KeptDelivery, to: str, history: History, *arguments: Any) -> None:
         assert self.durable is not None
@@ -150,7 +157,7 @@ class RedisStreamsTransport(RedisTransport):
         what = (self.durable.service, entry.id if entry else "")
         copy = (delivery.body, copied(delivery.headers, history))
         try:
-            await self._ask("EVAL", script, 2, *keys, *what, *copy, *arguments)
+            await self.ask("EVAL", script, 2, *keys, *what, *copy, *arguments)
         except ResponseError as error:
             raise ConnectError(f"Redis refused to store a failed event in {to!r}: {error}") from error
         if isinstance(delivery, EntryDelivery):
