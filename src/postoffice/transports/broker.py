@@ -82,7 +82,12 @@ class BrokerTransport(Transport):
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._up.clear()
+        self._give_up()
         await self._shut_quietly()
+
+    def _give_up(self) -> None:
+        """Forget what could not be sent before the end."""
+        self._out.cancel()
 
     def room(self) -> Awaitable[None] | None:
         """Something to await while too much waits to be sent."""
