@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from classroom.faults.link import is_linked
 from classroom.measure_load import LIMIT, Job, Outcome
 from classroom.measure_report import Plot, Report, percentile
 from classroom.supervisor import supervisor
@@ -62,7 +63,7 @@ async def send(
     if outcome.failure:
         raise MeasureError(f"nothing was measured. {outcome.failure}")
     shown = pattern if isinstance(pattern, str) else json.dumps(pattern)
-    transport = url.partition(":")[0]
+    transport = url.partition(":")[0] + (" through a link" if is_linked(url) else "")
     size = len(msgspec.json.encode(data))
     return Report(
         shown, transport, n, concurrency, job.warmup, size, outcome.seconds, tuple(sorted(outcome.latencies)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from classroom import measure
 from classroom.faults import Link, start_link
 from postoffice import Client, ConnectionLost, PostOfficeError, RequestTimeout, Service, grpc_method, message_pattern
 
@@ -86,6 +87,18 @@ async def test_a_reset_in_mid_request(linked: tuple[Link, Call]) -> None:
                 async with asyncio.timeout(3):
                     await lost
     await works(call)
+
+
+async def test_a_measurement_says_that_a_link_is_in_the_path() -> None:
+    """And nothing of it where none is."""
+    async with Service(over_tcp, url="tcp://127.0.0.1:0") as service:
+        link = await start_link(service.url)
+        through = await measure.send(link.url, "double", 1, n=20)
+        direct = await measure.send(service.url, "double", 1, n=20)
+        await link.stop()
+        after = await measure.send(service.url, "double", 1, n=20)
+    assert "over tcp through a link, 1 at a time" in repr(through)
+    assert "link" not in repr(direct) + repr(after)
 
 
 async def test_a_slow_and_sliced_link(linked: tuple[Link, Call]) -> None:

@@ -211,6 +211,11 @@ async def start_link(target: str, *, port: Port | None = None) -> Link:
     return link
 
 
+def is_linked(url: str) -> bool:
+    """Whether this address is a link's of this kernel: then its cost and its faults are in all that is measured."""
+    return any(urlsplit(url).netloc == urlsplit(link.url).netloc for link in links.values())
+
+
 def _with_port(target: str, port: int) -> str:
     """The target's address with the link's host and port in the place of its own."""
     parts = urlsplit(target if "://" in target else f"tcp://{target}")
