@@ -30,7 +30,7 @@ def json_reader(function: Callable[..., Any], name: str) -> Callable[[bytes | ms
     """
     wanted = _wanted(function, name)
     adapter = _pydantic(wanted)
-    read = decode if wanted is Any else adapter.validate_json if adapter else _msgspec_reader(wanted)
+    read = decode if wanted in (Any, object) else adapter.validate_json if adapter else _msgspec_reader(wanted)
 
     def checked(raw: bytes | msgspec.Raw) -> Any:
         try:
@@ -50,7 +50,7 @@ def value_reader(function: Callable[..., Any], name: str) -> tuple[Callable[[Any
     wanted = _wanted(function, name)
     if getattr(typing.get_origin(wanted), "__name__", "") in STREAMS:
         wanted = typing.get_args(wanted)[0]
-    if wanted in (Any, dict, Mapping) or typing.get_origin(wanted) in (dict, Mapping):
+    if wanted in (Any, object, dict, Mapping) or typing.get_origin(wanted) in (dict, Mapping):
         return lambda data: data, False
     adapter = _pydantic(wanted)
     _msgspec_reader(wanted) if adapter is None else None

@@ -1,11 +1,15 @@
 """What a transport does not carry is refused before it is sent, with both numbers."""
 
+from pathlib import Path
+
 import pytest
 import redis.asyncio as redis
+from broker_help import add_lines, own_broker
 from contract_help import Place
 
 from postoffice import (
     Client,
+    ConnectionLost,
     PatternError,
     PayloadError,
     RpcError,
@@ -14,7 +18,8 @@ from postoffice import (
     UsageError,
     message_pattern,
 )
-from postoffice.transports import framing
+from postoffice.service import DeliveryMode
+from postoffice.transports import framing, rabbitmq
 
 
 @message_pattern("echo")
@@ -63,6 +68,43 @@ async def test_what_redis_cannot_bring_to_its_subscribers_is_refused(place: Plac
     with pytest.raises(RpcError, match="Internal server error"):
         await client.send("large", limit)
     assert await client.send("large", 3) == "xxx"
+
+
+@pytest.mark.parametrize("delivery", ["at-most-once", "at-least-once"])
+@pytest.mark.parametrize("addressed", ["queue", "exchange"])
+@pytest.mark.parametrize("kind", ["rabbitmq"])
+async def test_what_rabbitmq_does_not_take_is_refused(
+    place: Place, delivery: DeliveryMode, addressed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the limit that a server of its version has; here a small one in its place."""
+    limit = 100_000
+    monkeypatch.setattr(rabbitmq, "default_limit", lambda properties: limit)
+    at = {"queue": None, "exchange": place.name} if addressed == "exchange" else {}
+    await place.serve(echo, large, **({"exchange": place.name} if at else {}))
+    client = await place.connect(delivery=delivery, **at)
+    for use in (client.send("echo", "x" * limit), client.emit("echo", "x" * limit)):
+        with pytest.raises(PayloadError, match=r"of 1[0-9,]+ bytes exceeds .* max_message_size of 100,000.*Nothing"):
+            await use
+    with pytest.raises(RpcError, match="Internal server error"):
+        await client.send("large", limit)
+    assert await client.send("large", 3) == "xxx"
+
+
+async def test_the_limit_that_a_rabbitmq_names_is_remembered() -> None:
+    """A server that takes less than its kind does by default: the first message costs the channel, no other does."""
+
+    def configured(folder: Path) -> list[str]:
+        add_lines(folder / "rabbitmq.conf", "max_message_size = 50000")
+        return []
+
+    async with own_broker("rabbitmq", configured) as port:
+        url = f"amqp://guest:guest@127.0.0.1:{port}/"
+        async with Service(echo, url=url, name="echo"), await Client.connect(url, queue="echo") as client:
+            with pytest.raises(ConnectionLost):
+                await client.send("echo", "x" * 60_000)
+            assert await client.send("echo", "y" * 40_000) == "y" * 40_000
+            with pytest.raises(PayloadError, match=r"of 60,0.. bytes exceeds .* max_message_size of 50,000"):
+                await client.send("echo", "x" * 60_000)
 
 
 async def test_data_that_is_no_json_is_refused(place: Place) -> None:

@@ -92,6 +92,15 @@ async def test_a_payload_is_what_the_parameter_asks_for_or_is_refused(place: Pla
         assert ran == [f"case {number}"]
 
 
+@pytest.mark.parametrize("kind", ["tcp"])
+async def test_an_object_is_anything(place: Place) -> None:
+    """As it came, like data without a type."""
+    await place.serve(handler("any", object))
+    client = await place.connect()
+    for data in (1, None, "é", [1, {"a": None}]):
+        assert await client.send("any", data) == [type(data).__name__, data]
+
+
 async def test_an_event_with_a_bad_payload_is_logged(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """There is nobody to tell; the service goes on."""
     ran.clear()

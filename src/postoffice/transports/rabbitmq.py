@@ -35,6 +35,7 @@ from ..errors import ConnectError, ConnectionLost, NoHandlerError, UsageError
 from .base import Capabilities, Deliver
 from .broker import Batcher, BrokerTransport
 from .rabbitmq_delivery import CLOSED, RabbitDelivery
+from .rabbitmq_limits import check_size, default_limit, named_limit
 from .rabbitmq_queues import checked_key, delay_arguments, delay_queue, exists, matcher, queue_arguments
 
 __all__ = ["RabbitTransport"]
@@ -59,6 +60,8 @@ class RabbitTransport(BrokerTransport):
         self._confirmed: AbstractChannel | None = None  # what must be stored: events, and copies of failed ones
         self._deliver: Deliver | None = None
         self._tag: str | None = None
+        self._limit = 0  # bytes of a message, once there is a connection
+        self._named_limit: int | None = None  # the same, where the server has told it
         self._routes: dict[str, re.Pattern[str]] = {}  # binding keys, and what they match
         self._out: Batcher[Item] = Batcher(self._publish_all)
 
@@ -66,6 +69,7 @@ class RabbitTransport(BrokerTransport):
         connection = self._connection = await aiormq.connect(
             self.url, context=self.tls.for_client() if self.secure else None
         )
+        self._limit = self._named_limit or default_limit(connection.server_properties or {})
         self._watch(connection, connection)
         # to an exchange, requests are confirmed too: that is how the broker tells that no queue is bound
         confirms = self.exchange is not None and self._deliver is None
@@ -121,6 +125,7 @@ class RabbitTransport(BrokerTransport):
 
         def closed(future: asyncio.Future[Any]) -> None:
             error = None if future.cancelled() else future.exception()
+            self._named_limit = named_limit(error) or self._named_limit
             if connection is self._connection:
                 self._lose(error)
 
@@ -146,6 +151,7 @@ class RabbitTransport(BrokerTransport):
 
     async def _request_of_exchange(self, key: str, packet: bytes, properties: Basic.Properties) -> None:
         await self._ready()
+        check_size(packet, self._limit)
         try:
             await self._channel.basic_publish(
                 packet, exchange=self.exchange, routing_key=key, properties=properties, mandatory=True
@@ -171,10 +177,14 @@ class RabbitTransport(BrokerTransport):
 
     def _put(self, route: str, packet: bytes, properties: Basic.Properties) -> Awaitable[None] | None:
         item = (*self._address(route), packet, properties)
-        return self._out.put(item) if self._up.is_set() else self._put_when_up(item)
+        if not self._up.is_set():
+            return self._put_when_up(item)
+        check_size(packet, self._limit)
+        return self._out.put(item)
 
     async def _put_when_up(self, item: Item) -> None:
         await self._ready()
+        check_size(item[2], self._limit)
         self._out.add(item)
 
     async def _store(self, route: str, packet: bytes, properties: Basic.Properties) -> None:
@@ -182,6 +192,7 @@ class RabbitTransport(BrokerTransport):
         exchange, key = self._address(route)
         why = "no service that wants it was ever started" if exchange else f"the queue {key!r} is gone"
         await self._ready()
+        check_size(packet, self._limit)
         await self._confirm(exchange, key, packet, properties, f"the event {route!r}", why)
 
     async def store_copy(self, queue: str, message: DeliveredMessage, history: History) -> None:
@@ -249,7 +260,8 @@ class RabbitTransport(BrokerTransport):
             await asyncio.sleep(0)  # what the driver had received is handed over in its next step
 
     def send(self, queue: str, body: bytes, properties: Basic.Properties) -> None:
-        """Publish with the next batch."""
+        """Publish with the next batch. Raises PayloadError."""
+        check_size(body, self._limit)
         self._out.add(("", queue, body, properties))
 
     async def _publish_all(self, items: list[Item]) -> None:

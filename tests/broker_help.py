@@ -86,13 +86,13 @@ def _token(folder: Path) -> list[str]:
 
 
 def _rabbitmq(folder: Path) -> list[str]:
-    _add(folder / "rabbitmq.conf", f"default_user = {USER}", f"default_pass = {PASSWORD}")
+    add_lines(folder / "rabbitmq.conf", f"default_user = {USER}", f"default_pass = {PASSWORD}")
     return []
 
 
 def _mosquitto(folder: Path) -> list[str]:
     replace(folder / "mosquitto.conf", "allow_anonymous true", "allow_anonymous false")
-    _add(folder / "mosquitto.conf", f"password_file {folder}/users")
+    add_lines(folder / "mosquitto.conf", f"password_file {folder}/users")
     salt = b"twelve bytes"  # as mosquitto_passwd writes it: PBKDF2 with SHA-512
     digest = hashlib.pbkdf2_hmac("sha512", PASSWORD.encode(), salt, 101)
     (folder / "users").write_text(
@@ -105,7 +105,7 @@ def _kafka(folder: Path) -> list[str]:
     module = "org.apache.kafka.common.security.plain.PlainLoginModule"
     jaas = f'{module} required username="broker" password="b" user_broker="b" user_{USER}="{PASSWORD}";'
     replace(folder / "server.properties", "CLIENT:PLAINTEXT", "CLIENT:SASL_PLAINTEXT")
-    _add(
+    add_lines(
         folder / "server.properties",
         "sasl.enabled.mechanisms=PLAIN",
         "sasl.mechanism.inter.broker.protocol=PLAIN",
@@ -123,5 +123,5 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def _add(path: Path, *lines: str) -> None:
+def add_lines(path: Path, *lines: str) -> None:
     path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
