@@ -257,7 +257,7 @@ async def test_grpc_calls_are_one_trace(seen: Observed, tmp_path: Path):
             assert [one async for one in shop.Count({"value": 1})] == []
         await eventually(lambda: len(seen.spans()) == 6 and all(one.end for one in seen.spans()), "six spans")
     spans = seen.spans()
-    (last,) = [one for one in spans if one.name == "process shop.Shop/Back"]
+    (last,) = [one for one in spans if one.name == "process Shop/Back"]  # as its handler says it
     assert [name.rpartition("/")[2] for name in path(spans, last)] == ["Front", "Front", "Back", "Back"]
     assert {one.kind for one in spans} == {"client", "server"}
     assert sorted(one.name.rpartition("/")[2] for one in spans if one.error) == ["Count", "Count"]
