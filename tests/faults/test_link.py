@@ -231,6 +231,11 @@ async def test_faults_undo_themselves_when_the_body_fails_or_is_cancelled(wire: 
         async with asyncio.timeout(0.1), wire.link.latency(1):
             await asyncio.sleep(LIMIT)
     line = await wire.line()
+    cut = await wire.link.cut()
+    async with cut:  # on already: once is enough
+        await cut
+        assert len((await wire.link.state())["toxics"]) == 1
+    await line.trip()
     latency = await wire.link.latency(0.3)
     slicer = await wire.link.slicer(3)
     assert len((await wire.link.state())["toxics"]) == 2
@@ -301,7 +306,8 @@ async def test_what_is_refused(wire: Wire) -> None:
         link.cut(toxicity=2)
     with pytest.raises(ValueError, match="has no port"):
         await start_link("redis://127.0.0.1")
-    await link.stop()
+    async with link.cut():  # undone with the link itself
+        await link.stop()
     with pytest.raises(LinkError, match="does not answer"):
         await link.cut()
 

@@ -207,8 +207,9 @@ class Broker:
             raise NoDisk(f"{self._title} has no disk of its own that could be filled: await {again}")
 
         async def undo() -> None:
-            await asyncio.to_thread(room.free)
-            await (self.restart() if self._kind.stays_full else self._bring_back())
+            if self.state != "stopped":
+                await asyncio.to_thread(room.free)
+                await (self.restart() if self._kind.stays_full else self._bring_back())
 
         return Fault(f"{self._title} with a full disk", lambda: asyncio.to_thread(room.fill, self._kind.spare), undo)
 

@@ -27,7 +27,9 @@ class Fault:
         self._on = False
 
     async def begin(self) -> Self:
-        """Let it happen; returns when it has. Raises what its maker says; nothing of it is left then."""
+        """Let it happen; returns when it has. Raises what its maker says; nothing of it is left then. Twice is once."""
+        if self._on:
+            return self
         self._on = True
         try:
             await self._begin()

@@ -49,8 +49,9 @@ class Link:
 
     def __init__(self, target: str, port: Port) -> None:
         self.target = target
+        self.port = port.number
         self.url = _with_port(target, port.number)
-        self._port = port
+        self._lease = port
         self._child: Child | None = None
         self._control: tuple[int, str] = (0, "")
 
@@ -58,7 +59,7 @@ class Link:
         """Begin to listen. Raises LinkError; nothing is left then."""
         parts = urlsplit(self.target if "://" in self.target else f"tcp://{self.target}")
         folder = supervisor().folder("link-")
-        argv = [sys.executable, "-m", "classroom.faults.link_process", "--listen", str(self._port.number)]
+        argv = [sys.executable, "-m", "classroom.faults.link_process", "--listen", str(self.port)]
         argv += ["--target", f"{parts.hostname}:{parts.port}", "--ready-fd", "{ready_fd}"]
         self._child = supervisor().spawn(argv, log=folder / "log", pass_ready=True)
         try:
@@ -82,7 +83,7 @@ class Link:
         if self._child is not None:
             await asyncio.to_thread(self._child.kill)
             supervisor().forget(self._child.log.parent)
-        self._port.release()
+        self._lease.release()
         if links.get(self.target) is self:
             del links[self.target]
 
@@ -173,8 +174,13 @@ class Link:
         return Fault(
             f"{name} on the link to {self.target}",
             lambda: self._ask("add", id=ident, **options),
-            lambda: self._ask("remove", id=ident),
+            lambda: self._take_back(ident),
         )
+
+    async def _take_back(self, ident: str) -> None:
+        """A link that has ended has no faults any more."""
+        if self.alive:
+            await self._ask("remove", id=ident)
 
     async def _ask(self, verb: str, **fields: Any) -> Any:
         """One request to the link's process, on a connection of its own: it may come from any event loop."""
@@ -204,8 +210,8 @@ async def start_link(target: str, *, port: Port | None = None) -> Link:
     if target in links:
         await links[target].stop()
     link = Link(target, port or Port())
-    if not is_free(link._port.number):
-        raise PortTaken(f"port {link._port.number} is taken by another program")
+    if not is_free(link.port):
+        raise PortTaken(f"port {link.port} is taken by another program")
     await link.start()
     links[target] = link
     return link
@@ -213,7 +219,7 @@ async def start_link(target: str, *, port: Port | None = None) -> Link:
 
 def is_linked(url: str) -> bool:
     """Whether this address is a link's of this kernel: then its cost and its faults are in all that is measured."""
-    return any(urlsplit(url).netloc == urlsplit(link.url).netloc for link in links.values())
+    return any(urlsplit(url).netloc.endswith(f"{HOST}:{link.port}") for link in links.values())
 
 
 def _with_port(target: str, port: int) -> str:
