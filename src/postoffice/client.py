@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import messages, tracing
+from . import deadlines, messages, tracing
 from .durable import MESSAGE_ID, Durable
 from .errors import ConnectionLost, PostOfficeError, RequestTimeout, RpcError, UsageError
 from .patterns import Pattern, route
@@ -105,7 +105,8 @@ class Client:
         Raises:
             RpcError: the handler answered with an error. NoHandlerError: nobody handles this pattern.
             RequestTimeout, ConnectionLost: no answer; the work may have happened.
-            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent. Nothing was done then.
+            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent. Nothing was done then,
+            nor after a DeadlinePassed (deadlines.py).
         """
         waiting = await self._request(pattern, data, timeout, headers)
         try:
@@ -177,7 +178,7 @@ class Client:
             UnsupportedError: another transport than gRPC. UsageError: no such service. Its methods raise as `send`.
         """
         self._check_open()
-        return self._transport.service(name, lambda timeout: self._timeout if timeout is None else _seconds(timeout))
+        return self._transport.service(name, self._limit)
 
     async def close(self) -> None:
         """Send what is buffered and close. Calls that still wait get a ConnectionLost."""
@@ -203,13 +204,13 @@ class Client:
         values: asyncio.Queue[Any] | None = None,
     ) -> Waiting:
         self._check_open()
-        limit = self._timeout if timeout is None else _seconds(timeout)
+        limit = self._limit(timeout)
         address = route(pattern)
         self._count += 1
         request_id = f"{self._prefix}{self._count:x}"
         loop = asyncio.get_running_loop()
         waiting = Waiting(request_id, address, limit, loop.create_future(), values)
-        headers = tracing.requesting(self._transport.name, waiting, headers)
+        headers = tracing.requesting(self._transport.name, waiting, deadlines.outgoing(headers, limit))
         try:
             packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
             self._pending[request_id] = waiting
@@ -235,6 +236,9 @@ class Client:
                 f"{address!r} could not be handed over within {limit:g} s: {self._transport.public_url} takes nothing."
                 " It may arrive later, or never. Is the broker paused or down?"
             ) from error
+
+    def _limit(self, timeout: float | None) -> float:
+        return deadlines.limited(self._timeout if timeout is None else _seconds(timeout))
 
     def _metadata(self, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
         return None if self._transport.capabilities.headers else headers

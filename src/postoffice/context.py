@@ -23,7 +23,8 @@ class Context:
         attempt: 1 for the first delivery; more when the broker, or the message itself, says that it came before.
         transport: the name of the transport, e.g. "tcp".
         raw: the message's body, as it came; empty on gRPC.
-        deadline: when the caller gives up, in the event loop's time; None where it has not said (only gRPC carries it).
+        deadline: when the caller gives up, in the event loop's time; None where it has not said. It does on gRPC, and
+            elsewhere for what it sends `within` a deadline.
     """
 
     pattern: str

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from . import messages, points, tracing
+from . import deadlines, messages, points, tracing
 from .context import Context
 from .durable import MESSAGE_ID, Durable
 from .errors import PayloadError, RpcError
@@ -95,6 +95,7 @@ class Dispatch:
         """Read a message and start its work. Called by the transport for each message; never raises, never waits."""
         points.reached("received", delivery)
         if isinstance(delivery, Call):
+            deadlines.stands(delivery.deadline)
             with tracing.receiving(delivery, self._transport, Packet(id=ANY_ID)) as span:
                 span.ends_with(self._begin(self._answer(delivery)))
             return
@@ -117,8 +118,11 @@ class Dispatch:
 
     def _work(self, route: str | None, packet: Packet, delivery: Delivery) -> Coroutine[Any, Any, None]:
         if not bytes(packet.id):
+            deadlines.stands(None)
             return self._event(route, packet, delivery)
-        return self._refuse(packet, delivery) if self.draining else self._request(route, packet, delivery)
+        late = deadlines.arrived(delivery.headers or messages.metadata(packet))
+        refusal = STOPPING if self.draining else late and {"status": "error", "message": late}
+        return self._refuse(refusal, packet, delivery) if refusal else self._request(route, packet, delivery)
 
     def _route(self, pattern: bytes) -> str | None:
         """The route of a pattern's text, remembered."""
@@ -196,11 +200,11 @@ class Dispatch:
             if not isinstance(error, Exception):
                 raise
 
-    async def _refuse(self, packet: Packet, delivery: Delivery) -> None:
-        """A request that comes while the service stops: its caller is told at once that nothing was done."""
+    async def _refuse(self, refusal: dict[str, str], packet: Packet, delivery: Delivery) -> None:
+        """A request that comes while the service stops, or too late: its caller is told that nothing was done."""
         await delivery.ack()
         echo = bytes(packet.id) if delivery.reply_has_id else b""
-        delivery.reply(messages.write_reply(messages.error_fields(STOPPING), echo))
+        delivery.reply(messages.write_reply(messages.error_fields(refusal), echo))
 
     def _error(self, error: BaseException, route: str) -> bytes:
         """What a caller is told: what an RpcError says, and of any other error nothing, for it may be a secret."""
@@ -286,7 +290,7 @@ class Dispatch:
             attempt=delivery.attempt,
             transport=self._transport,
             raw=delivery.raw,
-            deadline=delivery.deadline if isinstance(delivery, Call) else None,
+            deadline=deadlines.current(),
             message_id=delivery.message_id or headers.get(MESSAGE_ID) or identity,
         )
 
