@@ -71,9 +71,9 @@ class JetStreamTransport(NatsTransport):
             return
         for route in () if self._stopping else self._service.events:
             consumer = await ensure_consumer(self.streams, self._service, route)
-            puller = Puller(
-                self._client, consumer, self._taker(consumer, route), self._consumer_gone, self._held.changed
-            )
+            take = self._taker(consumer, route)
+            changed, expires = self._held.changed, self._service.ack_wait
+            puller = Puller(self._client, consumer, take, self._consumer_gone, changed, expires)
             self._subscriptions.append(await puller.open())
             self._pullers.append(puller)
         self._tasks = [

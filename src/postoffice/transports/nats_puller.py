@@ -16,8 +16,7 @@ from .nats_streams import EVENTS
 
 __all__ = ["Puller"]
 
-EXPIRES = 30.0  # seconds that the server keeps a request for messages
-GRACE = 10.0  # seconds more, then a request counts as lost
+GRACE = 10.0  # seconds after its end when a request for messages counts as lost
 
 
 class Puller:
@@ -25,7 +24,8 @@ class Puller:
 
     Args:
         client: connected. consumer: its name. take: gets each message. gone: called when the consumer is gone.
-        changed: set when less is asked for than before.
+        changed: set when less is asked for than before. expires: seconds that the server keeps a request: for so long
+            it may hand messages to a replica that has fallen silent.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Puller:
         take: Callable[[Msg], Awaitable[None]],
         gone: Callable[[str], None],
         changed: asyncio.Event,
+        expires: float,
     ) -> None:
         self._client = client
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS}.{consumer}"
@@ -42,6 +43,7 @@ class Puller:
         self._take = take
         self._gone = gone
         self._changed = changed
+        self._expires = expires
         self._asked_at = 0.0
         self.asked = 0  # messages that may still come
 
@@ -53,12 +55,12 @@ class Puller:
         """Ask for so many messages."""
         self.asked += count
         self._asked_at = asyncio.get_running_loop().time()
-        request = {"batch": count, "expires": round(EXPIRES * 1e9)}
+        request = {"batch": count, "expires": round(self._expires * 1e9)}
         await self._client.publish(self._next, json.dumps(request).encode(), self._inbox)
 
     def forget_lost(self) -> None:
         """What was asked for long ago will not come."""
-        if asyncio.get_running_loop().time() > self._asked_at + EXPIRES + GRACE:
+        if asyncio.get_running_loop().time() > self._asked_at + self._expires + GRACE:
             self.asked = 0
 
     async def _came(self, message: Msg) -> None:
