@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from .errors import HandlerError
 from .messages import decode
 from .patterns import Pattern, route
-from .payloads import json_reader, value_reader
+from .payloads import json_reader, text_reader, value_reader
 from .retry import Retry
 
 __all__ = ["Handler", "collect", "event_pattern", "grpc_method", "message_pattern"]
@@ -95,8 +95,10 @@ class Handler:
         return f"<{self.kind} {self.route!r}: {_where(self.function)}>"
 
 
-def collect(*targets: Any, methods: bool = False) -> list[Handler]:
+def collect(*targets: Any, methods: bool = False, texts: bool = False) -> list[Handler]:
     """The handlers of modules, functions and objects, checked: those of patterns, or with `methods` those of gRPC.
+
+    With `texts`, data that is a number or a boolean arrives as text, as on Kafka.
 
     Raises:
         HandlerError: no handler at all; a function that is not async, takes more than (data, context), or asks
@@ -116,7 +118,7 @@ def collect(*targets: Any, methods: bool = False) -> list[Handler]:
                 f"two handlers for the {_WORDS[handler.kind]} {handler.route!r}: {_where(first.function)} and"
                 f" {_where(handler.function)}. A request gets one answer: give one of them another pattern."
             )
-    return handlers
+    return [replace(one, decode=text_reader(one.decode)) for one in handlers] if texts else handlers
 
 
 def _of(target: Any) -> Iterator[Handler]:

@@ -16,7 +16,7 @@ import msgspec
 from .errors import InvalidPayload
 from .messages import decode
 
-__all__ = ["json_reader", "value_reader"]
+__all__ = ["json_reader", "text_reader", "value_reader"]
 
 INVALID_ARGUMENT = 3  # gRPC's status code
 STREAMS = ("AsyncIterator", "AsyncIterable", "AsyncGenerator")
@@ -39,6 +39,24 @@ def json_reader(function: Callable[..., Any], name: str) -> Callable[[bytes | ms
             raise InvalidPayload(f"invalid payload: {_plain(error)}. The handler did not run.") from error
 
     return checked
+
+
+def text_reader(read: Callable[[bytes | msgspec.Raw], Any]) -> Callable[[bytes | msgspec.Raw], Any]:
+    """The same where numbers and booleans arrive as text: what is refused as a text is read as what stands in it."""
+
+    def lenient(raw: bytes | msgspec.Raw) -> Any:
+        try:
+            return read(raw)
+        except InvalidPayload as refused:
+            text = decode(raw) if bytes(raw)[:1] == b'"' else None
+            if not text:
+                raise
+            try:
+                return read(text.encode())
+            except InvalidPayload:
+                raise refused from None
+
+    return lenient
 
 
 def value_reader(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any], bool]:

@@ -69,7 +69,8 @@ class Service:
     ) -> None:
         if delivery not in ("at-most-once", "at-least-once"):
             raise UsageError(f"delivery is 'at-most-once' or 'at-least-once'; got {delivery!r}")
-        self.handlers = collect(*targets, methods=kind_of(url).capabilities.methods)
+        can = kind_of(url).capabilities
+        self.handlers = collect(*targets, methods=can.methods, texts=can.texts)
         self.name = name or "service"
         self.grace = grace
         durable = self._durable(group or self.name, ack_wait, quorum) if delivery == "at-least-once" else None
@@ -79,7 +80,7 @@ class Service:
             url,
             queue=self._queue(url, name),
             exchange=exchange,
-            group=group or (self.name if kind_of(url).capabilities.grouped else None),
+            group=group or (self.name if can.grouped else None),
             wildcards=wildcards,
             durable=durable,
             prefetch=prefetch,

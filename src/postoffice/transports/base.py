@@ -45,6 +45,7 @@ class Capabilities:
         exchanges: they can go to a topic exchange instead, which hands them to every queue whose pattern matches.
         wildcards: a handler's pattern may have them when `wildcards=True` asks for it.
         methods: instead of patterns there are the methods of a .proto's services, so both sides must say which file.
+        texts: data that is a number or a boolean arrives as text; a handler's type makes a number of it again.
     """
 
     acks: bool = False
@@ -55,6 +56,7 @@ class Capabilities:
     exchanges: bool = False
     wildcards: bool = False
     methods: bool = False
+    texts: bool = False
 
 
 Deliver = Callable[[Delivery], None]

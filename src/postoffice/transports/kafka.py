@@ -51,7 +51,7 @@ class KafkaTransport(BrokerTransport):
 
     name = "Kafka"
     default_port = 9092
-    capabilities = Capabilities(headers=True, groups=True, grouped=True)
+    capabilities = Capabilities(headers=True, groups=True, grouped=True, texts=True)
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -120,6 +120,9 @@ class KafkaTransport(BrokerTransport):
 
     async def _flush(self) -> None:
         await self.outbox.flush()
+
+    def _give_up(self) -> None:
+        """The driver does that itself."""
 
     # as a client
 

@@ -34,6 +34,36 @@ async def test_shapes(caller: Caller, sent: object, received: object) -> None:
     assert await caller.send("echo", sent) == received
 
 
+async def test_a_type_makes_of_a_text_what_it_asks_for(place: Place) -> None:
+    """A number that went is a number again; a text that is none is refused, and text stays text."""
+    types = {
+        "int": int,
+        "float": float,
+        "bool": bool,
+        "str": str,
+        "object": dict,
+        "either": int | str,
+        "none": int | None,
+    }
+
+    def handler(name: str, wanted: object) -> object:
+        async def handle(data):
+            return [type(data).__name__, data]
+
+        handle.__annotations__["data"] = wanted
+        return message_pattern(f"{place.name}.{name}")(handle)
+
+    await place.serve(*(handler(name, wanted) for name, wanted in types.items()))
+    client = await place.connect()
+    good = [("int", 7), ("float", 1.5), ("float", 1e300), ("bool", True), ("str", "7"), ("object", {"a": "7"}),
+            ("either", "7"), ("none", None), ("none", -3)]  # fmt: skip
+    for name, data in good:
+        assert await client.send(f"{place.name}.{name}", data) == [type(data).__name__, data]
+    for name, data in [("int", "x"), ("int", 1.5), ("int", ""), ("bool", "True"), ("object", "7"), ("int", '"7"')]:
+        with pytest.raises(RpcError, match=r"invalid payload: Expected .*got `str`"):
+            await client.send(f"{place.name}.{name}", data)
+
+
 async def test_a_large_message_arrives_whole_and_a_larger_one_is_refused(caller: Caller) -> None:
     """Both ways, with both numbers; what a handler answers too large is an error for its caller."""
     text = "0123456789é🚀" * 40_000
