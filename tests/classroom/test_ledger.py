@@ -113,17 +113,17 @@ asyncio.run(main())
 
 async def test_slow(book: Book):
     """A caller that gives up does not stop the call: its timeout says so, and it takes effect afterwards."""
-    async with book.slow(0.3):
+    async with book.slow(1):
         with pytest.raises(RequestTimeout, match="may have happened") as error:
-            await ledger.charge(7, amount=10, timeout=0.05)
+            await ledger.charge(7, amount=10, timeout=0.5)
+        gave_up = time.time()
         assert error.value.may_have_happened
-        assert len(await book.rows()) == 0
-    row = (await until(book, 1))[0]
-    assert (row.outcome, row.replied) == ("effect", True)
-    assert row.done - row.at > 0.25
-    began = time.perf_counter()
+    slow = (await until(book, 1))[0]
+    assert (slow.outcome, slow.replied) == ("effect", True)
+    assert slow.done > gave_up
     await ledger.charge(8, amount=10)
-    assert time.perf_counter() - began < 0.3  # not slow any more
+    quick = (await book.rows())[1]
+    assert quick.done - quick.at < (slow.done - slow.at) / 2
 
 
 async def test_failing_before_the_effect(book: Book):
@@ -154,19 +154,22 @@ async def test_failing_after_the_effect(book: Book):
 
 async def test_down(book: Book):
     """Nobody connects, calls under way lose their answer, and it is read all the same."""
-    await book.slow(0.2)
-    under_way = asyncio.ensure_future(ledger.charge(6, amount=1))
-    await asyncio.sleep(0.1)  # the call is in the ledger, which takes twice as long
-    async with book.down():
-        with pytest.raises(ConnectError, match="Nothing was done") as error:
-            await ledger.charge(7, amount=10)
-        assert not error.value.may_have_happened
-        with pytest.raises(ConnectionLost):
-            await under_way
-        assert (await until(book, 1))[0].replied is False
-        assert repr(book).endswith(": slow, down>")
+    await book.slow(0.3)
+    async with asyncio.timeout(LIMIT):
+        while not any(row.replied is False for row in await book.rows()):  # until one was cut in the middle
+            under_way = asyncio.ensure_future(ledger.charge(6, amount=1))
+            await asyncio.sleep(0.1)
+            async with book.down():
+                with pytest.raises(ConnectError, match="Nothing was done") as error:
+                    await ledger.charge(7, amount=10)
+                assert not error.value.may_have_happened
+                assert repr(book).endswith(": slow, down>")
+                with pytest.raises((ConnectionLost, ConnectError)):
+                    await under_way
+            await asyncio.sleep(0.3)  # by now it has taken effect, if it was under way
+    assert 7 not in (await book.rows()).ids
     await book.up()
-    assert (await ledger.charge(8, amount=1))["receipt"] == 2
+    await ledger.charge(8, amount=1)
     assert repr(book).endswith(": healthy>")
 
 
@@ -297,7 +300,7 @@ async def test_idle_and_unread_connections_do_not_stop_it(book: Book):
     for _, writer in open_ones:
         writer.transport.abort()
     assert (await ledger.charge(1, amount=1))["receipt"] == 2
-    async with book.slow(1):
+    async with book.slow(2):
         many = [ledger.charge(1, amount=1, timeout=LIMIT) for _ in range(1010)]
         ends = await asyncio.gather(*many, return_exceptions=True)
     refused = [end for end in ends if isinstance(end, RpcError)]

@@ -128,8 +128,8 @@ async def test_at_least_once_loses_nothing_and_repeats_what_was_in_flight(rabbit
     charged_twice = one_effect_per_id(run)
     assert charged_twice.passed is False
     assert charged_twice.count == numbers.duplicated
-    what = [event.what for event in charged_twice.life if event.what != "handled"]
-    assert what == ["attempted", "acknowledged", "charge: effect", "killed", "charge: effect"]
+    what = [event.what for event in charged_twice.life if event.what not in ("handled", "acknowledged")]
+    assert what == ["attempted", "charge: effect", "killed", "charge: effect"]  # a confirm may come after the effect
 
 
 async def test_with_an_idempotency_key_nobody_pays_twice(rabbit: Broker, book: Book, tmp_path: Path):
