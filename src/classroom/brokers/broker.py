@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
+from classroom import marks
 from classroom.brokers.catalogue import Kind
 from classroom.brokers.errors import BrokerError, BrokerFailed, NoDisk, NotOurs, PortTaken
 from classroom.brokers.finding import Candidate
@@ -125,11 +126,13 @@ class Broker:
         """End its server at once by SIGKILL, as a crash would. `await restart()` starts it with the data left."""
         self._own("killed").kill()
         self.state = "killed"
+        marks.mark(self.kind, "killed")
 
     def pause(self) -> None:
         """Freeze its server at once (SIGSTOP): connections stay open, nothing is answered."""
         self._own("paused").pause()
         self.state = "paused"
+        marks.mark(self.kind, "paused")
 
     async def resume(self) -> None:
         """Let a paused one go on; returns when it answers. Harmless for one that runs. Raises BrokerError."""
@@ -137,6 +140,7 @@ class Broker:
         if self.state == "paused":
             await asyncio.to_thread(engine.unpause)
             self.state = "running"
+            marks.mark(self.kind, "resumed")
         await self.ready(RESUME_LIMIT)
 
     async def restart(self) -> None:
@@ -159,6 +163,7 @@ class Broker:
             ) from error
         self.state = "running"
         await self.ready()
+        marks.mark(self.kind, "started")
 
     async def stop(self) -> None:
         """End it and remove everything it left: processes or container, data, port. Twice is harmless."""
@@ -179,6 +184,7 @@ class Broker:
             await asyncio.to_thread(engine.unpause)
         await engine.end()
         self.state = "ended"
+        marks.mark(self.kind, "stopped")
 
     # faults that undo themselves
 

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from classroom import marks
 from classroom.brokers.errors import PortTaken
 from classroom.brokers.ports import HOST, Port, is_free
 from classroom.faults import toxics
@@ -141,6 +142,7 @@ class Link:
     async def heal(self) -> None:
         """End every cut. Harmless where there is none."""
         await self._ask("heal")
+        marks.mark("network", "healed", f"the link to {self.target}")
 
     # looking
 
@@ -171,11 +173,17 @@ class Link:
         ident = secrets.token_hex(8)  # chosen here: one that was interrupted half way can be taken back
         options = {"toxic": name, "attributes": asdict(toxic), "direction": direction}  # type: ignore[call-overload]
         options |= {"toxicity": toxicity, "seed": seed}
-        return Fault(
-            f"{name} on the link to {self.target}",
-            lambda: self._ask("add", id=ident, **options),
-            lambda: self._take_back(ident),
-        )
+        text = f"{name} on the link to {self.target}"
+
+        async def begin() -> None:
+            await self._ask("add", id=ident, **options)
+            marks.mark("network", "cut" if name == "cut" else "fault", text)
+
+        async def undo() -> None:
+            await self._take_back(ident)
+            marks.mark("network", "healed", text)
+
+        return Fault(text, begin, undo)
 
     async def _take_back(self, ident: str) -> None:
         """A link that has ended has no faults any more."""

@@ -37,6 +37,7 @@ GLYPHS: dict[str, tuple[str, str, str]] = {  # what happened: shape, letter, sty
     "started": (CIRCLE, "▸", "work"),
     "paused": (SQUARE, "‖", "warn"),
     "resumed": (CIRCLE, "▸", "warn"),
+    "fault": (DIAMOND, "F", "warn"),
     "cut": (CROSS, "", "badline"),
     "healed": (CIRCLE, "+", "work"),
 }
