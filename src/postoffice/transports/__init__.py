@@ -40,6 +40,8 @@ DURABLE = {  # the transports that deliver at least once
     "nats+tls": ("nats_jetstream", "JetStreamTransport"),
     "kafka": ("kafka_durable", "KafkaDurableTransport"),
     "kafka+tls": ("kafka_durable", "KafkaDurableTransport"),
+    "mqtt": ("mqtt_durable", "MqttDurableTransport"),
+    "mqtts": ("mqtt_durable", "MqttDurableTransport"),
 }
 DEAD_LETTERS = {  # and their dead letters
     "amqp": ("rabbitmq_dead", "RabbitDeadLetters"),
@@ -50,8 +52,10 @@ DEAD_LETTERS = {  # and their dead letters
     "nats+tls": ("nats_dead", "JetStreamDeadLetters"),
     "kafka": ("kafka_dead", "KafkaDeadLetters"),
     "kafka+tls": ("kafka_dead", "KafkaDeadLetters"),
+    "mqtt": ("mqtt_dead", "MqttDeadLetters"),
+    "mqtts": ("mqtt_dead", "MqttDeadLetters"),
 }
-DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://), NATS (nats://), Kafka (kafka://)"
+DURABLE_NAMES = "RabbitMQ (amqp://), Redis (redis://), NATS (nats://), Kafka (kafka://), MQTT (mqtt://)"
 WILDCARDS = (
     "Redis needs wildcards=True; NATS and MQTT have them always; on RabbitMQ give exchange='...', a topic exchange."
 )

@@ -65,22 +65,30 @@ class MqttTransport(BrokerTransport):
         self._out: Batcher[tuple[str, bytes]] = Batcher(self._publish_all)
 
     async def _open(self) -> None:
-        host, port = self.address(8883 if self.secure else self.default_port)
-        user, password = login_of(self.url)
-        connection = self._connection = Connection(
-            host,
-            port,
-            self._received,
-            username=user,
-            password=password,
-            tls_context=self.tls.for_client() if self.secure else None,
-        )
+        connection = self._connection = self._make_connection()
         await connection.enter()
         self._watcher = asyncio.create_task(self._watch(connection), name="postoffice MQTT watcher")
         await self._subscribe([*map(self._filter, self._routes), *self._listening])
         for standing in self._listening.values():
             if not standing.done():
                 standing.set_result(None)
+
+    def _make_connection(self) -> Connection:
+        return Connection(*self.place, self._received, **self.driver_options)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.address(8883 if self.secure else self.default_port)
+
+    @property
+    def driver_options(self) -> dict[str, Any]:
+        """How the driver shows who we are."""
+        user, password = login_of(self.url)
+        return {
+            "username": user,
+            "password": password,
+            "tls_context": self.tls.for_client() if self.secure else None,
+        }
 
     def _refuses(self, error: Exception) -> bool:
         return isinstance(error, aiomqtt.MqttCodeError) and getattr(error.rc, "value", error.rc) in REFUSED

@@ -28,11 +28,10 @@ class Connection(aiomqtt.Client):
     """One connection to a broker; `received` is called with the topic and the body of each message."""
 
     def __init__(self, host: str, port: int, received: Callable[[str, bytes], None], **options: Any) -> None:
+        options = {"identifier": f"postoffice_{secrets.token_hex(6)}", "clean_session": True, **options}
         super().__init__(
             host,
             port,
-            identifier=f"postoffice_{secrets.token_hex(6)}",
-            clean_session=True,
             timeout=CONNECT_TIMEOUT,
             socket_options=[NO_DELAY],
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: _Inbox(received)),

@@ -10,8 +10,9 @@ import msgspec
 from ..errors import PatternError, PayloadError
 from ..messages import read_packet
 
-__all__ = ["REPLY", "check", "check_filter", "has_wildcards", "is_reply", "matches"]
+__all__ = ["OURS", "REPLY", "check", "check_filter", "has_wildcards", "is_reply", "matches"]
 
+OURS = "_postoffice/"  # where what belongs to no event lies: copies of failed ones, dead letters
 REPLY = "/reply"  # what a reply's topic has after the request's
 MAX_BYTES = 268_435_455  # MQTT: what may follow a packet's fixed header, the topic included
 MAX_TOPIC = 65_535  # MQTT: bytes of a topic
@@ -23,9 +24,9 @@ def has_wildcards(route: str) -> bool:
 
 
 def matches(route: str, topic: str) -> bool:
-    """Whether a handler's pattern takes a topic. `#` does not take the broker's own topics, such as $SYS/..."""
+    """Whether a handler's pattern takes a topic. `#` takes neither the broker's own topics ($SYS/...) nor ours."""
     return route == topic or (
-        aiomqtt.Topic(topic).matches(route) and not (topic.startswith("$") and route.startswith(("+", "#")))
+        aiomqtt.Topic(topic).matches(route) and not (topic.startswith(("$", OURS)) and route.startswith(("+", "#")))
     )
 
 
