@@ -8,8 +8,8 @@ it, a NestJS peer say, ignores it. Within a process it is a context variable, so
 at once each has its own, and what a handler sends becomes a child of its message.
 
 A span is exported when it ends, which it never does in a process that is killed. So each is announced as it begins,
-and again at points (points.py) of a delivery after which it may be cut off: a span of no length, child of the one that it speaks for, with
-all that is known of it so far.
+and again at points (points.py) of a delivery after which it may be cut off: by a span of no length, a child of the one
+that it speaks for, with all that is known of it so far.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ log = logging.getLogger("postoffice")
 
 HERE = ("127.0.0.1", "localhost", "::1")
 PATH = "/v1/traces"
+BATCH = 500  # spans of one request; a receiver has a limit for its size
 MOST_WAITING = 1 << 20  # bytes that the receiver has not taken yet; what comes on top is dropped
 AGAIN = 1.0  # seconds after a refused connection before the next try
 LAST_WORDS = 1.0  # seconds that the end of the process may take to send the rest
@@ -93,12 +94,17 @@ class Prompt(SpanProcessor):
     def _flush(self) -> None:
         with self._lock:
             spans, self._spans, self._scheduled = self._spans, [], None
-            if spans and (len(self._waiting) > MOST_WAITING or time.monotonic() < self._not_before):
-                self._drop(len(spans))
-            elif spans:
-                body = encode_spans(spans).SerializeToString()
-                self._waiting += f"{self._head}{len(body)}\r\n\r\n".encode() + body
+            for first in range(0, len(spans), BATCH):
+                self._take(spans[first : first + BATCH])
             self._write()
+
+    def _take(self, spans: list[ReadableSpan]) -> None:
+        """Make them a request, if there is room for it."""
+        if len(self._waiting) > MOST_WAITING or time.monotonic() < self._not_before:
+            self._drop(len(spans))
+            return
+        body = encode_spans(spans).SerializeToString()
+        self._waiting += f"{self._head}{len(body)}\r\n\r\n".encode() + body
 
     def _write(self) -> None:
         try:

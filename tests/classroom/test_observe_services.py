@@ -76,6 +76,19 @@ def test_a_kill_a_pause_and_a_restart_are_on_the_line(notebook: Notebook):
 CALL = "client = await Client.connect(shop.url)\nawait client.send('order', 6)"
 
 
+def test_faults_of_a_broker_and_of_the_network_are_lines_of_their_own(notebook: Notebook):
+    """Between which, everything else that happened can be understood."""
+    notebook.ok("from classroom import start_broker\nnats = await start_broker('nats', link=True)\nbegin = time.time()")
+    notebook.ok("async with nats.link.latency(0.01): pass")
+    notebook.ok("async with nats.link.cut(): pass")
+    notebook.ok("nats.kill()\nawait nats.restart()")
+    text = notebook.ok("seen.timeline(start=begin)")
+    notebook.ok("await nats.stop()")
+    for process, what in [("network", "fault +latency"), ("network", "cut +cut"), ("network", "healed"),
+                          ("nats", "killed"), ("nats", "started")]:  # fmt: skip
+        assert re.search(rf"\+\S+ s +{process} +{what}", text), (process, what, text)
+
+
 def test_observing_again_begins_anew(notebook: Notebook):
     """On the same address: services that run already are still seen; after `stop` nothing more comes."""
     notebook.ok("seen = await observe()")
