@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from classroom.supervisor import Child, ChildEnded, supervisor
 
 LEAST = 32 * 1024 * 1024  # bytes; RabbitMQ and Kafka need most of that for themselves
 READY_LIMIT = 10.0  # seconds; it takes a fraction of one
+BLOCK = 1024 * 1024  # bytes written at once
 FILLER = "filler"  # the file that fills the disk
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -46,15 +48,17 @@ class Disk:
         return [sys.executable, "-I", "-S", namespace.__file__, "enter", str(self._holder.pid), *argv]
 
     def fill(self, spare: int) -> None:
-        """Leave `spare` bytes free. Blocks for a moment."""
+        """Leave `spare` bytes free, never less. Blocks for a moment."""
+        disk = os.statvfs(self._filler.parent)
+        left = disk.f_bavail * disk.f_frsize - spare if spare else self.size  # the system says when it is full
         with open(self._filler, "ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(1024 * 1024))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-            file.truncate(max(0, file.tell() - spare))
+            while left > 0:
+                try:
+                    left -= file.write(bytes(min(left, BLOCK)))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    return
 
     def free(self) -> None:
         """Free again what `fill` took. Harmless when that was nothing."""
