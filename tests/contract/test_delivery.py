@@ -23,7 +23,7 @@ from postoffice import (
     event_pattern,
 )
 
-DURABLE = ("rabbitmq", "redis", "nats", "kafka")
+DURABLE = ("rabbitmq", "redis", "nats", "kafka", "mqtt")
 durable = pytest.mark.parametrize("kind", DURABLE)
 UNCOUNTED = {"kafka": "Kafka", "mqtt": "MQTT"}
 counted = pytest.mark.parametrize(
