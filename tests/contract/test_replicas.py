@@ -71,20 +71,21 @@ async def test_without_a_group_every_replica_gets_every_message(place: Place) ->
     assert await client.send("who") in ("one", "two")
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
 async def test_a_worker_killed_in_mid_work_does_not_lose_its_message(place: Place, tmp_path: Path) -> None:
     """At least once: the broker delivers it again, and the handler can see that it is the second attempt."""
-    first = await place.run(WORKER, tmp_path, "--delivery", "at-least-once")
+    options = ("--delivery", "at-least-once", "--ack-wait", "0.5")
+    first = await place.run(WORKER, tmp_path, *options)
     client = await place.connect(delivery="at-least-once")
     await client.emit("job", "A")
     await eventually(lambda: "JOB A 1" in first.log)
     first.signal(signal.SIGKILL)
     assert await first.ended() == -signal.SIGKILL
-    second = await place.run(WORKER, tmp_path, "--delivery", "at-least-once")
+    second = await place.run(WORKER, tmp_path, *options)
     await eventually(lambda: "JOB A 2\nDONE A" in second.log)
     second.signal(signal.SIGTERM)
     assert await second.ended() == 0
-    third = await place.run(WORKER, tmp_path, "--delivery", "at-least-once")
+    third = await place.run(WORKER, tmp_path, *options)
     await client.emit("job", "B")
     await eventually(lambda: "JOB B" in third.log)
     assert "JOB A" not in third.log, "it was acknowledged, so it does not come again"
@@ -105,7 +106,7 @@ async def test_at_most_once_a_killed_worker_loses_its_message(place: Place, tmp_
     assert "JOB A" not in second.log
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
 async def test_a_handler_that_fails_gives_its_message_up(place: Place) -> None:
     """Dead-lettered, not delivered again and again; the ones behind it are handled."""
     seen: list[tuple[object, int]] = []
@@ -126,7 +127,7 @@ async def test_a_handler_that_fails_gives_its_message_up(place: Place) -> None:
     assert seen == [("poison", 1), ("cancels", 1), ("good", 1)]
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
 async def test_prefetch_bounds_what_is_under_way(place: Place) -> None:
     """At least once, the broker hands out no more than `prefetch` messages that are not acknowledged."""
     running = most = done = 0
@@ -147,7 +148,7 @@ async def test_prefetch_bounds_what_is_under_way(place: Place) -> None:
     assert 2 <= most <= 4
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "nats"])  # Redis keeps by default what its last snapshot has
 async def test_a_stored_event_survives_the_death_of_its_broker(place: Place) -> None:
     """Persistent and confirmed: emit returned, so it is there after a kill and a restart, before any service runs.
 
@@ -158,13 +159,18 @@ async def test_a_stored_event_survives_the_death_of_its_broker(place: Place) -> 
     client = await place.connect(delivery="at-least-once", timeout=LIMIT)
     await place.broker.restart()
     for number in range(20):
-        await client.emit("event", number)
+        await client.emit(place.job, number)
     place.broker.kill()
     await place.broker.restart()
-    office = Replica("one")
-    await place.serve(office, delivery="at-least-once")
-    await eventually(lambda: len(office.events) >= 20, f"20 events in {office.events}")
-    assert sorted(office.events) == list(range(20))
+    events: list[int] = []
+
+    @event_pattern(place.job)
+    async def job(data):
+        events.append(data)
+
+    await place.serve(job, delivery="at-least-once")
+    await eventually(lambda: len(events) >= 20, f"20 events in {events}")
+    assert sorted(events) == list(range(20))
 
 
 @pytest.mark.parametrize("kind", ["rabbitmq"])
