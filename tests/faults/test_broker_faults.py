@@ -27,6 +27,8 @@ from classroom.brokers.probes import NOT_READY, probe
 from postoffice import Client, PostOfficeError, RequestTimeout, event_pattern, message_pattern
 
 ENGINES = ["process", pytest.param("container", marks=pytest.mark.containers)]
+# the link is the same before both engines, and that both kill and pause is tested with the brokers
+BY_PROCESS = pytest.mark.parametrize("engine", ["process"], indirect=True, scope="module")
 SLOW = ("rabbitmq", "kafka")  # to start: one restart of these shows what two would
 LIMIT = 30.0  # seconds that any wait of these tests may take
 
@@ -108,6 +110,7 @@ async def test_cut_and_heal(broker: Broker) -> None:
         assert (await broker.link.state())["connections"] >= 2
 
 
+@BY_PROCESS
 async def test_resets_and_slices(broker: Broker) -> None:
     """Connections that are reset are opened again; a packet in many pieces is a packet."""
     async with at_work(broker) as client:
@@ -118,6 +121,7 @@ async def test_resets_and_slices(broker: Broker) -> None:
             assert await client.send(client.pattern, "x" * 500) == "x" * 500
 
 
+@BY_PROCESS
 async def test_latency_is_seen(broker: Broker) -> None:
     """A call takes four ways through the link: to the broker, to the service, and back again."""
     loop = asyncio.get_running_loop()
@@ -127,6 +131,7 @@ async def test_latency_is_seen(broker: Broker) -> None:
         assert 0.2 <= loop.time() - begin < LIMIT
 
 
+@BY_PROCESS
 async def test_down_and_paused(broker: Broker) -> None:
     """Killed, ended and paused, it comes back by itself at the same address, through the same link."""
     url = broker.url
@@ -244,10 +249,10 @@ async def kafka_full(broker: Broker) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=urlsplit(broker.url).netloc, request_timeout_ms=1000)
         await producer.start()
         with pytest.raises((KafkaError, TimeoutError)):
-            await asyncio.wait_for(producer.send_and_wait("letters", bytes(500_000)), 3)
+            await asyncio.wait_for(producer.send_and_wait("letters", bytes(500_000)), 1)
         await eventually(lambda: not broker.alive, "the end of its server")
         with contextlib.suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(producer.stop(), 3)
+            await asyncio.wait_for(producer.stop(), 1)
     assert await letters.collect("kafka", broker.url) == letters.LETTER
 
 
