@@ -77,6 +77,20 @@ def test_a_timeline_shows_arrows_and_fates():
     assert any("it never ended" in hint for hint in hints(draw(story)))
 
 
+def test_an_end_that_was_noticed_late_comes_before_what_followed_from_it():
+    """The broker hears of a crash as soon as the kernel does: the redelivery is its effect, not its cause."""
+    first, second = sent(1, 0.0), sent(1, 0.1)
+    killed, again = first[1], second[1]
+    killed.end, again.instance, again.id, again.parent = None, "1", "p2", "e1"
+    again.attributes = again.attributes | {"postoffice.attempt": 2}
+    mark = span("killed", "k", "payments", 0.11, 0.11, trace="", instance="0")
+    events = of_spans([first[0], killed, again, mark]).events
+    assert [one.at <= again.start for one in events if one.what == "killed"] == [True]
+    mark.start = mark.end = BEGIN + 3.0  # much later: for another reason
+    events = of_spans([first[0], killed, again, mark]).events
+    assert [one.at for one in events if one.what == "killed"] == [BEGIN + 3.0]
+
+
 def test_a_message_that_nobody_was_seen_to_take_is_shown():
     """A loss is seen."""
     story = of_spans(sent(1, 0.0)[:1])

@@ -197,7 +197,7 @@ async def test_a_killed_process_has_told_what_it_began(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq"])
+@pytest.mark.parametrize("kind", ["redis", "nats", "rabbitmq", "mqtt"])
 async def test_retries_and_dead_letters_are_seen(place: Place, seen: Observed):
     """Three attempts, two waits and the dead letter are the life of one message, under one trace."""
     calls = []

@@ -14,10 +14,11 @@ from classroom.observe.spans import Span
 __all__ = ["Arrow", "Bar", "Story", "of_events", "of_spans", "processes"]
 
 NOTEBOOK = "notebook"
+ENDS = ("killed", "crashed")
+NOTICED = 0.05  # seconds that a broker may be quicker than the kernel to notice that a process has ended
 SENT = ("sent", "emitted", "attempted")
 ARRIVED = ("received", "handled", "charged", "shipped", "mailed")
 SAID = {"after-handler": "handled", "acked": "acknowledged", "before-handler": ""}
-OURS = frozenset(["acked", "retried", "dead-lettered", "rejected", "replied", "after-handler", "received"])
 
 
 @dataclass(slots=True)
@@ -123,6 +124,7 @@ class _Telling:
         self.sends = [one for one in self.byid.values() if one.kind in ("client", "producer")]
         reference = next(iter(names.values()), "")
         self.shift = corrections(self._facts(), reference)
+        self.replaced: dict[str, float] = {}  # when a message went elsewhere that a process never finished
         self.story = Story([*names.values()])
         self._tell()
 
@@ -160,8 +162,10 @@ class _Telling:
             self._work(one)
         self._attempts()
         for one in self.marks:
-            detail = str(one.attributes.get("detail", ""))
-            self.story.events.append(Event(one.start, self.name(one), one.name, "", detail))
+            detail, at = str(one.attributes.get("detail", "")), one.start
+            if one.name in ENDS and at - NOTICED < (before := self.replaced.get(self.name(one), at)) < at:
+                at = before
+            self.story.events.append(Event(at, self.name(one), one.name, "", detail))
         self.story.events.sort(key=lambda one: one.at)
         for process, seconds in self.shift.items():
             way = "behind" if seconds > 0 else "ahead"
@@ -216,6 +220,8 @@ class _Telling:
                     last = before.events[-1][0] if before.events else before.start
                     left = before.at("retried") or before.end or last
                     self._arrow(before, left, after, after.start, "retry", message)
+                    if before.end is None:
+                        self.replaced[self.name(before)] = self.at(after, after.start)
 
     def _event(self, span: Span, when: float, what: str, detail: str) -> None:
         self.story.events.append(Event(self.at(span, when), self.name(span), what, self.message(span), detail))
