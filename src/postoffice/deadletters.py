@@ -110,6 +110,8 @@ class DeadLetters(abc.ABC):
     async def requeue(self, which: DeadLetter | str, data: Any = _UNCHANGED) -> None:
         """Send a letter back to its service, at attempt 1, with its identity; every copy of it leaves the queue.
 
+        Where it failed in several services, or under several patterns, each of them gets it once.
+
         Args:
             which: a letter, or its id. data: repaired data, where the old ones were wrong.
 
@@ -117,17 +119,19 @@ class DeadLetters(abc.ABC):
             UsageError: no such letter. PayloadError: data that JSON cannot hold. ConnectionLost: it may be done.
         """
         async with self._browse() as letters:
-            await self._back(_with_id(letters, which, self.name), data)
+            for copies in _alike(_with_id(letters, which, self.name)):
+                await self._back(copies, data)
 
     async def requeue_all(self) -> int:
-        """Send every letter back, each identity once. Returns how many. Raises as `requeue`."""
+        """Send every letter back, each identity once to each place that it came from. Returns how many were sent.
+
+        Raises as `requeue`.
+        """
         async with self._browse() as letters:
-            copies: dict[str, Letters] = {}
-            for letter in letters:
-                copies.setdefault(letter.id, []).append(letter)
-            for same in copies.values():
-                await self._back(same)
-            return len(copies)
+            all_copies = _alike(letters)
+            for copies in all_copies:
+                await self._back(copies)
+            return len(all_copies)
 
     async def drop(self, which: DeadLetter | str) -> None:
         """Throw a letter away, with every copy of it. Raises UsageError: no such letter."""
@@ -205,6 +209,14 @@ def _with_id(letters: Letters, which: DeadLetter | str, queue: str) -> Letters:
             " dropped already; `await office.list()` shows what is there. Nothing was changed."
         )
     return found
+
+
+def _alike(letters: Letters) -> list[Letters]:
+    """The copies of each message that came from one place."""
+    copies: dict[tuple[str, str], Letters] = {}
+    for letter in letters:
+        copies.setdefault((letter.id, letter.source), []).append(letter)
+    return list(copies.values())
 
 
 def _data(body: bytes) -> Any:

@@ -270,3 +270,29 @@ async def test_a_first_service_gets_what_waits_and_a_second_what_comes(place: Pl
     await place.serve(two.job, name=f"{place.name}.two", **AT_LEAST_ONCE)
     await client.emit(place.job, "late")
     await eventually(lambda: one.done == ["early", "late"] and two.done == ["late"], f"{one.done}, {two.done}")
+
+
+async def test_two_services_that_share_their_dead_letters(place: Place) -> None:
+    """One event fails in both: two letters of one identity, and each service gets its own back."""
+    one, two = Worker(place.job), Worker(place.job)
+    for name, worker in {"one": one, "two": two}.items():
+        worker.fails.add("bad")
+        await place.serve(shared_graves(place, worker), name=f"{place.name}.{name}", **AT_LEAST_ONCE)
+    client = await place.connect(**AT_LEAST_ONCE)
+    await client.emit(place.job, "bad", message_id="same")
+    async with dead_letters(place.url, f"{place.name}.graves") as office, asyncio.timeout(LIMIT):
+        while len(await office.list()) < 2:  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.02)
+        one.fails.clear()
+        two.fails.clear()
+        await office.requeue("same")
+        assert await office.list() == []
+    await eventually(lambda: one.done == two.done == ["bad"], f"{one.done}, {two.done}")
+
+
+def shared_graves(place: Place, worker: Worker) -> Any:
+    @event_pattern(place.job, dead_letter=f"{place.name}.graves")
+    async def job(data: Any, ctx: Context) -> None:
+        await worker.job(data, ctx)
+
+    return job
