@@ -12,12 +12,16 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from classroom.brokers import Broker
 from postoffice import Client, Service
+from postoffice.patterns import js_number
 
 LIMIT = 20.0  # seconds that any wait of a test may take
 BROKERS = ("redis", "nats", "rabbitmq", "mqtt")
 TRANSPORTS = ("tcp", *BROKERS)
+KAFKA_TOO = pytest.mark.parametrize("kind", [*TRANSPORTS, "kafka"])  # where patterns are texts that can be topics
 
 
 async def eventually(look: Callable[[], Any], what: str = "the condition", within: float = LIMIT) -> Any:
@@ -39,6 +43,12 @@ class Place:
         self.name = name
         self.url = broker.url if broker else "tcp://127.0.0.1:0"
         self._opened = contextlib.AsyncExitStack()
+
+    def arrives(self, value: Any) -> Any:
+        """A value as the other side sees it: through Kafka, numbers and booleans travel as text."""
+        if self.kind != "kafka" or not isinstance(value, bool | int | float):
+            return value
+        return js_number(value) if isinstance(value, float) else json.dumps(value)
 
     @property
     def queue(self) -> str | None:

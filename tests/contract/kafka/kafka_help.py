@@ -8,7 +8,7 @@ from typing import Any
 
 from contract_help import LIMIT
 
-from postoffice import Client, Context, PostOfficeError, RpcError, event_pattern, message_pattern
+from postoffice import Client, Context, PostOfficeError, event_pattern, message_pattern
 
 
 class Office:
@@ -30,15 +30,12 @@ class Office:
         async def count(data: dict[str, int]) -> AsyncIterator[int]:
             for number in range(data["n"]):
                 yield number
-            if data.get("fails"):
-                raise RpcError("half-way")
 
         self.handlers = [count, *(getattr(self, f"handle_{name}") for name in self.patterns)]
 
     patterns = {  # noqa: RUF012 - read only
         "echo": message_pattern,
         "slow": message_pattern,
-        "boom": message_pattern,
         "context": message_pattern,
         "huge": message_pattern,
         "event": event_pattern,
@@ -51,11 +48,6 @@ class Office:
         self.begun += 1
         await asyncio.sleep(float(data))
         return data
-
-    async def boom(self, data: Any, ctx: Context) -> Any:
-        if data == "leak":
-            raise ValueError("the password is swordfish")
-        raise RpcError(data)
 
     async def context(self, data: Any, ctx: Context) -> Any:
         return [ctx.pattern, dict(ctx.headers), ctx.correlation_id, ctx.transport, ctx.raw.decode()]
