@@ -14,8 +14,9 @@ waits for a replica that is gone waits until one with its number is back: the br
 start again, under their numbers, all replicas that ever ran.
 
 What the broker itself loses: Mosquitto lets 1,000 events wait for a session, be its replica away or slow, and drops
-those beyond without telling anybody (max_queued_messages); it writes its sessions and its retained messages to disk every 30 minutes and at its
-end, so a kill -9 of the broker loses them. What is published with QoS 0, as NestJS does by default, is at most once.
+those beyond without telling anybody (max_queued_messages); it writes its sessions and its retained messages to disk
+every 30 minutes and at its end, so a kill -9 of the broker loses them. What is published with QoS 0, as NestJS does by
+default, is at most once.
 
 Headers travel in the packet, as with QoS 0, where an MQTT 3.1.1 client sees them; a handler sees user properties too.
 Requests are as at most once.

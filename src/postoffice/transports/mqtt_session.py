@@ -68,7 +68,10 @@ class Session(Connection):
             clean_start=identifier is None, properties=properties, keepalive=KEEPALIVE, **options,
         )  # fmt: skip
         self._take = received
+        self._window = window
         self._held: deque[Held] = deque()
+        self._waiting: deque[MQTTMessage] = deque()  # Mosquitto 2.0.11 sends more than the window has room for
+        self._taking = False
         self._unconfirmed: dict[int, asyncio.Future[int]] = {}
         self._client.manual_ack_set(identifier is not None)
 
@@ -123,9 +126,24 @@ class Session(Connection):
         held.done = True
         while self._held and self._held[0].done and not self.ended:
             self._client.ack(self._held.popleft().id, 1)
+        self._take_waiting()
 
     def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
-        self._take(self, message)
+        if message.qos:
+            self._waiting.append(message)
+            self._take_waiting()
+        else:
+            self._take(self, message)
+
+    def _take_waiting(self) -> None:
+        if self._taking:
+            return  # one that is taken may be done, and released, at once
+        self._taking = True
+        try:
+            while self._waiting and len(self._held) < self._window and not self.ended:
+                self._take(self, self._waiting.popleft())
+        finally:
+            self._taking = False
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
         confirmed = self._unconfirmed.get(mid)
