@@ -11,6 +11,8 @@ TCP, Redis, NATS, RabbitMQ, MQTT, Kafka and gRPC:
         assert await client.send({"cmd": "sum"}, [1, 2]) == 3
 
 Read it in this order: messages, patterns, handlers, dispatch, service, client, then transports/base and one transport.
+What is imported by its own name: deadlines, budget, breaker, bulkhead, idempotency and its stores, outbox, saga,
+eventstore. Each is one pattern, with its guarantee and where that ends.
 """
 
 from .client import Client

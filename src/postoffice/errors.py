@@ -14,8 +14,12 @@
     ├── RequestTimeout           no answer in time: it may have happened, or may happen yet
     └── ConnectionLost           the connection broke while waiting: it may have happened
 
-The last two are *indefinite*: after one of them only the owner of the effect knows whether it took place.
-Retrying is safe only when doing the work twice is (idempotency). `error.may_have_happened` tells them apart.
+Each module of a resilience pattern has its own below PostOfficeError: CircuitOpen, BulkheadFull, DeadlinePassed,
+VersionConflict (nothing was done), KeyReused, InProgress, OutcomeUnknown (idempotency.py), SagaBusy, LeaseLost.
+
+RequestTimeout and ConnectionLost are *indefinite*: after one of them only the owner of the effect knows whether it
+took place. Retrying is safe only when doing the work twice is (idempotency). `error.may_have_happened` tells them
+apart.
 """
 
 from __future__ import annotations

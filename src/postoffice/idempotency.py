@@ -64,6 +64,8 @@ PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2)  # seconds between looks at a record that 
 class KeyReused(PermanentError):
     """This key was used with other data. Nothing was done: trying again cannot help."""
 
+    may_have_happened = False
+
 
 def reused(key: str) -> KeyReused:
     return KeyReused(
@@ -116,7 +118,7 @@ async def once(
     work: Callable[[], Awaitable[Any]],
     *,
     resolve: Callable[[], Awaitable[Any]] | None = None,
-    lease: float = 30.0,
+    lease: float = 5.0,
     wait: float = 10.0,
 ) -> Any:
     """The reply of `work` for this key: it is run by the first call only. Replies are kept as JSON.
@@ -128,7 +130,8 @@ async def once(
         resolve: asks the effect's owner about an unknown outcome. Returns the reply, or NOT_DONE to have `work` run.
             `run_again` where the owner itself takes a key only once. None: unknown stays unknown.
         lease: seconds after which a call that has fallen silent counts as dead. It is renewed while `work` runs.
-        wait: seconds to wait for another call with the same key.
+        wait: seconds to wait for another call with the same key. Longer than the lease, so that a message that comes
+            again after a crash finds the outcome unknown, and not its dead owner at work.
 
     Raises:
         KeyReused: the key came with other data. InProgress: another call is at work for longer than `wait`.
@@ -144,11 +147,12 @@ async def once(
         async with kept(lambda: store.renew(key, owner, lease), lease):
             reply = await _resolved(key, resolve) if record.state == "unknown" else NOT_DONE
             text = await _worked(work) if reply is NOT_DONE else messages.encode({"reply": reply})
+            text = await store.finish(key, mark, text)
     except BaseException:
         with contextlib.suppress(Exception):  # the store is away: the lease will run out
             await store.give_up(key, owner)
         raise
-    return answer_of(await store.finish(key, mark, text))
+    return answer_of(text)
 
 
 async def run_again() -> Any:
@@ -161,7 +165,7 @@ def idempotent(
     *,
     key: Callable[[Any, Context], str | None],
     resolve: Callable[[Any, Context], Awaitable[Any]] | None = None,
-    lease: float = 30.0,
+    lease: float = 5.0,
     wait: float = 10.0,
 ) -> Callable[[F], F]:
     """Have a handler run once per key: `once`, for an `async def handler(data, ctx)` of either kind.
