@@ -1,6 +1,6 @@
 """The course's gear: brokers, services in cells, measuring and checks. Importing it in a notebook gives %%service.
 
-from classroom import check, measure, start_broker, start_ledger
+from classroom import check, measure, panel, predict, start_broker, start_ledger
 """
 
 from __future__ import annotations
@@ -14,18 +14,27 @@ if TYPE_CHECKING:
     from classroom.brokers import start_broker
     from classroom.checks import check
     from classroom.ledger import start_ledger
+    from classroom.views import panel
+    from classroom.views.predict import predict
 
-__all__ = ["check", "measure", "start_broker", "start_ledger"]
+__all__ = ["check", "measure", "panel", "predict", "start_broker", "start_ledger"]
+
+_HOMES = {
+    "check": "checks",
+    "panel": "views",
+    "predict": "views.predict",
+    "start_broker": "brokers",
+    "start_ledger": "ledger",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Load on first use: the import of the package stays quick."""
     if name == "measure":
         return importlib.import_module("classroom.measure")
-    homes = {"start_broker": "classroom.brokers", "check": "classroom.checks", "start_ledger": "classroom.ledger"}
-    if name not in homes:
+    if name not in _HOMES:
         raise AttributeError(f"module 'classroom' has no attribute {name!r}")
-    return getattr(importlib.import_module(homes[name]), name)
+    return getattr(importlib.import_module(f"classroom.{_HOMES[name]}"), name)
 
 
 def _register_magic() -> None:

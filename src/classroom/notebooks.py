@@ -30,6 +30,7 @@ Notebook = Any  # nbformat has no types of its own
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 START = 'raise NotImplementedError("Your code goes here: see the text above.")'
 CELL_TIMEOUT = 60  # seconds; the longest cell of the course needs about ten
+LIVE_ONLY = "application/vnd.jupyter.widget-view+json"  # a view's widget: without its kernel there is none
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -163,6 +164,8 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(f"did not run to its end, so nothing was stored.\n{error}") from None
+    for output in (output for cell in code_cells(notebook) for output in cell.outputs):
+        output.get("data", {}).pop(LIVE_ONLY, None)  # its text and its HTML stay
     notebook.metadata = nbformat.from_dict(METADATA | {"classroom": {"sources": fingerprint(notebook)}})
     return notebook
 

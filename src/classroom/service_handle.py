@@ -70,6 +70,11 @@ class ServiceHandle:
         """Whether at least one of its processes runs; a paused one does."""
         return any(replica.alive for replica in self._fleet.replicas)
 
+    @property
+    def scales(self) -> bool:
+        """Whether it may have several replicas: behind a broker, and without an HTTP side."""
+        return self._fleet.wanted.on.partition("://")[0] not in ("tcp", "grpc") and not self._fleet.wanted.http
+
     def logs(self, lines: int = 20) -> str:
         """The last lines that it printed, earlier starts included; of several replicas, one after the other.
 
