@@ -23,6 +23,8 @@ from .idempotency import OutcomeUnknown, Record, answer_of, fingerprint, reused
 
 __all__ = ["MemoryKeys", "RedisKeys", "SqliteKeys"]
 
+SWEEP = 1000  # keys in memory before expired ones are looked for; then whenever there are twice as many as were left
+
 
 class MemoryKeys:
     """Keys in this process: forgotten when it ends, and unknown to its replicas. For trying out, and for tests."""
@@ -31,14 +33,18 @@ class MemoryKeys:
         self._ttl = math.inf if ttl is None else ttl
         self._clock = clock
         self._records: dict[str, dict[str, Any]] = {}
+        self._sweep_at = SWEEP
 
     def __repr__(self) -> str:
         return f"<MemoryKeys: {len(self._records)} keys, forgotten when this process ends>"
 
     async def claim(self, key: str, fingerprint: str, owner: str, lease: float) -> Record:
         now = self._clock()
-        self._records = {name: one for name, one in self._records.items() if one["expires"] > now}
-        if (one := self._records.get(key)) is None:
+        if len(self._records) >= self._sweep_at:
+            self._records = {name: one for name, one in self._records.items() if one["expires"] > now}
+            self._sweep_at = max(SWEEP, 2 * len(self._records))
+        one = self._records.get(key)
+        if one is None or one["expires"] <= now:
             one = {"fingerprint": fingerprint, "reply": None, "expires": math.inf}
             self._records[key] = {**one, "owner": owner, "until": now + lease}
             return Record("mine", fingerprint)

@@ -249,6 +249,16 @@ async def test_a_key_that_is_none(key: Any) -> None:
     assert effect.count == 0
 
 
+async def test_memory_does_not_grow_with_what_has_expired() -> None:
+    """Ten thousand keys, each kept for a second, in a hundred seconds."""
+    now = [0.0]
+    store = MemoryKeys(ttl=1, clock=lambda: now[0])
+    for number in range(10_000):
+        now[0] += 0.01
+        await once(store, str(number), 1, Effect())
+    assert len(store._records) <= 2000
+
+
 async def test_memory_says_that_it_forgets() -> None:
     """In its repr, where a learner looks."""
     assert "forgotten when this process ends" in repr(MemoryKeys())
