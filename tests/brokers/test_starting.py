@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from classroom_help import eventually
+from redis.asyncio import Redis
 
 from classroom.brokers import Broker, BrokerError, NoBroker, NotOurs, PortTaken, ports, start_broker
 from classroom.brokers.ports import FIRST, HOST, LAST, Port, is_free
@@ -119,6 +120,31 @@ async def test_the_same_name_replaces(engine: str, serve):
         async with await start_broker("redis", engine=engine, name="another") as third:
             assert second.alive
             assert second.url != third.url
+
+
+async def test_redis_that_syncs_keeps_what_it_acknowledged(engine: str, serve):
+    """sync="always": a key set and acknowledged survives a kill; with the default it is forgotten."""
+    serve("redis", engine)
+    kept = {}
+    for sync in ("always", "default"):
+        async with await start_broker("redis", engine=engine, sync=sync) as broker:
+            async with Redis.from_url(broker.url) as client:
+                await client.set("key", sync)
+            broker.kill()
+            await broker.restart()
+            async with Redis.from_url(broker.url) as client:
+                kept[sync] = await client.get("key")
+    assert kept == {"always": b"always", "default": None}
+
+
+async def test_a_nats_that_syncs_was_told_so(engine: str, serve):
+    """A kill cannot show the difference, so its own words must: it started with the setting. Kafka has none."""
+    serve("nats", engine)
+    async with await start_broker("nats", engine=engine, sync="always") as broker:
+        assert "sync.conf" in broker.logs(200)
+        assert "synced to disk before it is acknowledged" in broker.limits
+    with pytest.raises(ValueError, match=r"sync='always' is for Redis and NATS. Kafka has no such setting"):
+        await start_broker("kafka", sync="always")
 
 
 async def test_two_starts_at_once_leave_one():

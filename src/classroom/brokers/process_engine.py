@@ -57,8 +57,11 @@ class ProcessEngine:
     def _commands(self) -> list[Command]:
         assert self.folder is not None
         first, second = (spare.number for spare in self._spare) if self._spare else (0, 0)
-        setting = Setting(self._program, self.candidate.root, self.folder, self._ports, (first, second), self._size)
-        return commands_for(self.candidate.kind.name, setting)
+        kind = self.candidate.kind
+        setting = Setting(
+            self._program, self.candidate.root, self.folder, self._ports, (first, second), self._size, kind
+        )
+        return commands_for(kind.name, setting)
 
     def _spawn(self, command: Command) -> Child:
         assert self.folder is not None

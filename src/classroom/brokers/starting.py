@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from classroom.brokers.broker import EXTERNAL_LIMIT, Broker, Engine, Urls, running
 from classroom.brokers.catalogue import Kind, kind_of
@@ -30,6 +31,7 @@ async def start_broker(
     name: str | None = None,
     link: bool = False,
     disk: str | int | None = None,
+    sync: Literal["default", "always"] = "default",
 ) -> Broker:
     """Start a broker and wait until it answers; prints what it is, and what that cannot show.
 
@@ -37,12 +39,15 @@ async def start_broker(
     default, or CLASSROOM_ENGINE): the first source that works, in the order of `classroom doctor`. Starting one under
     a `name` (by default its kind) that is in use replaces the one before. With `link`, its `url` goes through
     `broker.link`, where the network can be broken. `disk`, such as "64M", is the size of a disk of its own for its
-    data, which `broker.disk_full()` fills; 32 MiB at least.
+    data, which `broker.disk_full()` fills; 32 MiB at least. `sync="always"` has Redis (by its append-only file) and
+    NATS write to disk before they acknowledge.
     Raises ValueError for an unknown kind or engine or a size that is none, NoDisk where it cannot have that disk,
     NoBroker when nothing here can serve it, BrokerError with the last log lines when it does not start. A start that
     fails or is cancelled leaves nothing.
     """
     entry, engine, name = kind_of(kind), chosen_engine(engine), name or kind
+    if sync == "always":
+        entry = entry.synced_always
     extras = Extras(link, bytes_of(disk) if disk is not None else 0)
     lock = _locks.setdefault(asyncio.get_running_loop(), {}).setdefault(name, asyncio.Lock())
     async with lock:
