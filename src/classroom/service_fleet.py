@@ -52,6 +52,7 @@ class Plan:
     replicas: int
     http: bool
     proto: str | None = None  # the absolute path of the .proto file (gRPC)
+    queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
 
 
 class Fleet:
@@ -229,7 +230,7 @@ class Fleet:
         argv = [sys.executable, "-m", "classroom.crashable", "postoffice", "run", str(self._file())]
         argv += ["--url", self.url(plan)]
         argv += ["--name", self.name, "--delivery", plan.delivery, "--grace", f"{GRACE:g}", "--ready-fd", "{ready_fd}"]
-        argv += ["--group", plan.group] if plan.group else []
+        argv += [*plan.queue, *(["--group", plan.group] if plan.group else [])]
         argv += ["--proto", plan.proto] if plan.proto else []
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **marks.environment(self.name, number)}

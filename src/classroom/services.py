@@ -13,6 +13,9 @@ and defines all that it uses.
 
     --on          tcp or grpc (a port of its own), a variable that holds a broker, or an address
     --delivery    at-most-once (the default) or at-least-once
+    --prefetch    at least once: how many messages a replica may hold unacknowledged (16)
+    --quorum      at least once, on RabbitMQ: a quorum queue, which counts deliveries
+    --exchange    on RabbitMQ: take the messages of this topic exchange
     --replicas    processes that serve the same. On RabbitMQ and Kafka they share the messages. On NATS and MQTT they
                   share them with --group only; without, each replica gets every message, as always on Redis
     --group       the name that replicas share
@@ -44,6 +47,7 @@ __all__ = ["ServiceError", "ServiceHandle", "register"]
 OWN_PORT = ("tcp", "grpc")  # what needs no broker
 REFRESH = 0.2  # seconds between two updates of a live output
 SHOWN_LINES = 12
+MOST_PREFETCH = 65_535  # AMQP has two bytes for it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +60,9 @@ def _parser() -> _Parser:
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--on", metavar="tcp|grpc|BROKER|URL")
     parser.add_argument("--delivery", choices=["at-most-once", "at-least-once"], default="at-most-once")
+    parser.add_argument("--prefetch", type=int, metavar="N")
+    parser.add_argument("--quorum", action="store_true")
+    parser.add_argument("--exchange")
     parser.add_argument("--replicas", type=int, default=1, metavar="N")
     parser.add_argument("--group")
     parser.add_argument("--proto", metavar="FILE")
@@ -86,6 +93,7 @@ class ServiceMagic:
             options.replicas,
             options.http,
             self._proto(options),
+            self._queue_options(options),
         )
         plan.broker_url()  # an error, if there is no such broker
         self._compile(name, source)
@@ -114,6 +122,22 @@ class ServiceMagic:
         if options.replicas > 1 and options.http:
             raise ServiceError("%%service: --http goes with one replica only: one process owns the HTTP port")
         return options
+
+    @staticmethod
+    def _queue_options(options: argparse.Namespace) -> tuple[str, ...]:
+        """What `postoffice run` is told besides, word by word."""
+        for name, given in (("--prefetch", options.prefetch is not None), ("--quorum", options.quorum)):
+            if given and options.delivery == "at-most-once":
+                raise ServiceError(
+                    f"%%service: {name} is about messages that wait for their acknowledgement, and at most once none"
+                    f" does. Add: --delivery at-least-once"
+                )
+        if options.prefetch is not None and not 1 <= options.prefetch <= MOST_PREFETCH:
+            raise ServiceError(f"%%service: --prefetch takes 1 to {MOST_PREFETCH:,} messages, not {options.prefetch:,}")
+        words = ["--prefetch", str(options.prefetch)] if options.prefetch else []
+        words += ["--quorum"] if options.quorum else []
+        words += ["--exchange", options.exchange] if options.exchange else []
+        return tuple(words)
 
     @staticmethod
     def _proto(options: argparse.Namespace) -> str | None:
