@@ -21,7 +21,7 @@ class Break:
     """One kind of break.
 
     Attributes:
-        name: of the column. act: does it and undoes it. needs: "broker", "link", or "" for neither.
+        name: of the column. act: does it and undoes it. needs: "broker", "link", "disk" or "".
         durable: whether it makes sense at least once only. crash: the point at which the service's process dies.
         what: messages of a special kind: (kind, one in so many).
         service_crashes: whether a process of the service dies. broker_crashes: whether the broker dies or hangs.
@@ -102,6 +102,12 @@ async def slow_link(cell: Cell) -> None:
         await asyncio.sleep(AWHILE)
 
 
+async def fill_disk(cell: Cell) -> None:
+    cell.interruptions += 1
+    async with cell.broker.disk_full():
+        await asyncio.sleep(AWHILE)
+
+
 BREAKS = [
     Break("nothing", nothing),
     Break("service killed", kill_service),
@@ -117,6 +123,7 @@ BREAKS = [
     Break("broker killed", kill_broker, needs="broker"),
     Break("broker restarted", restart_broker, needs="broker"),
     Break("broker paused", pause_broker, needs="broker"),
+    Break("disk full", fill_disk, needs="disk", durable=True),
     Break("network slow", slow_link, needs="link"),
     Break("network cut", cut_link, needs="link"),
     Break("connections reset", reset_link, needs="link"),

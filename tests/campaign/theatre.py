@@ -13,6 +13,8 @@ from .breaks import Break
 from .cell import Row, run_cell
 from .configs import Config
 
+DISK = "96M"  # a disk of its own, for the break that fills it
+
 __all__ = ["Play", "Theatre", "cells"]
 
 
@@ -27,6 +29,12 @@ class Play:
     @property
     def key(self) -> tuple[str, str, int]:
         return self.config.name, self.fault.name, self.seed
+
+    @property
+    def broker(self) -> str:
+        """The name of the broker that it runs on: cells of the same set-up share one."""
+        disk = "disk" if self.fault.needs == "disk" else ""
+        return " ".join(filter(None, ["campaign", self.config.broker, *map(str, self.config.settings.values()), disk]))
 
     def __str__(self) -> str:
         return f"{self.config.name} | {self.fault.name} | seed {self.seed}"
@@ -52,31 +60,29 @@ class Theatre:
     async def play(self, cell: Play, messages: int) -> Row:
         """A row in any case: a cell that cannot run says why."""
         try:
-            broker = await self._broker(cell.config)
+            broker = await self._broker(cell)
             return await run_cell(cell.config, cell.fault, cell.seed, broker, messages)
         except Exception as error:
-            await self._away(cell.config)
+            await self._away(cell)
             return Row(*cell.key, error=f"{type(error).__name__}: {error}")
 
-    async def _broker(self, config: Config) -> Any:
+    async def _broker(self, cell: Play) -> Any:
+        config = cell.config
         if config.broker is None:
             return None
-        key = self._key(config)
-        if key not in self._brokers:
+        if (key := cell.broker) not in self._brokers:
+            more = {"disk": DISK} if cell.fault.needs == "disk" else {}
             with contextlib.redirect_stdout(None):
                 self._brokers[key] = await start_broker(
-                    config.broker, engine=self._engine, name=key, link=True, **config.settings
+                    config.broker, engine=self._engine, name=key, link=True, **config.settings, **more
                 )
         broker = self._brokers[key]
         await broker.ready()
         return broker
 
-    def _key(self, config: Config) -> str:
-        return " ".join(["campaign", config.broker or "", *map(str, config.settings.values())])
-
-    async def _away(self, config: Config) -> None:
+    async def _away(self, cell: Play) -> None:
         """A broker that a failed cell may have left in any state."""
-        broker = self._brokers.pop(self._key(config), None)
+        broker = self._brokers.pop(cell.broker, None)
         if broker is not None:
             with contextlib.suppress(BrokerError):
                 await broker.stop()
