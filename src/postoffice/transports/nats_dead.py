@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 from ..deadletters import DeadLetter, DeadLetters
 from ..durable import MESSAGE_ID, Durable, History
 from .nats_jetstream import JetStreamTransport
-from .nats_streams import DEAD, NAME
+from .nats_streams import DEAD, NAME, own_headers
 
 __all__ = ["JetStreamDeadLetters"]
 
@@ -54,6 +54,6 @@ class JetStreamDeadLetters(DeadLetters):
 
 
 def _letter(message: RawStreamMsg) -> DeadLetter:
-    headers = {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-")}
+    headers = own_headers(message.headers)
     known = History(id=headers.get(MESSAGE_ID, f"letter {message.seq}"))
     return DeadLetter.read(message.data or b"", headers, message.seq, known)

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from ..durable import History
 from .base import log
 from .nats import NatsDelivery
+from .nats_streams import own_headers
 
 if TYPE_CHECKING:
     from .nats_jetstream import JetStreamTransport
@@ -51,6 +52,7 @@ class StreamDelivery(CoreDelivery):
 
     def __init__(self, transport: JetStreamTransport, consumer: str, route: str, message: Msg) -> None:
         super().__init__(transport, route, message)
+        self.headers = own_headers(message.headers)
         self.address = self.history.pattern if self.history else message.subject.removeprefix("events.")
         self.attempt = max(1, message.metadata.num_delivered - (DUE in self.headers))
         if self.history is not None:

@@ -21,7 +21,17 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnav
 from ..durable import HISTORY, Durable, History
 from ..errors import PayloadError, UnsupportedError, UsageError
 
-__all__ = ["DEAD", "EVENTS", "NAME", "again", "checked_headers", "copied", "ensure_consumer", "ensure_streams"]
+__all__ = [
+    "DEAD",
+    "EVENTS",
+    "NAME",
+    "again",
+    "checked_headers",
+    "copied",
+    "ensure_consumer",
+    "ensure_streams",
+    "own_headers",
+]
 
 EVENTS, DEAD = "events", "dead"
 NAME = "Nats-Msg-Id"  # the header by which the server knows a message that it has already
@@ -59,12 +69,14 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
+def own_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The sender's headers, without the server's."""
+    return {name: value for name, value in (headers or {}).items() if not name.startswith("Nats-")}
+
+
 def copied(headers: Mapping[str, str], history: History) -> dict[str, str]:
-    """The headers of a copy of a message that failed: its own, without the server's, and its history."""
-    return {
-        **{name: value for name, value in headers.items() if not name.startswith("Nats-")},
-        HISTORY: history.header(),
-    }
+    """The headers of a copy of a message that failed."""
+    return {**own_headers(headers), HISTORY: history.header()}
 
 
 async def ensure_streams(streams: JetStreamContext, url: str) -> None:
