@@ -71,7 +71,7 @@ async def test_without_a_group_every_replica_gets_every_message(place: Place) ->
     assert await client.send("who") in ("one", "two")
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats", "mqtt"])
 async def test_a_worker_killed_in_mid_work_does_not_lose_its_message(place: Place, tmp_path: Path) -> None:
     """At least once: the broker delivers it again, and the handler can see that it is the second attempt."""
     options = ("--delivery", "at-least-once", "--ack-wait", "0.5")
@@ -106,7 +106,7 @@ async def test_at_most_once_a_killed_worker_loses_its_message(place: Place, tmp_
     assert "JOB A" not in second.log
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats", "mqtt"])
 async def test_a_handler_that_fails_gives_its_message_up(place: Place) -> None:
     """Dead-lettered, not delivered again and again; the ones behind it are handled."""
     seen: list[tuple[object, int]] = []
@@ -127,7 +127,7 @@ async def test_a_handler_that_fails_gives_its_message_up(place: Place) -> None:
     assert seen == [("poison", 1), ("cancels", 1), ("good", 1)]
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats"])
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "nats", "mqtt"])
 async def test_prefetch_bounds_what_is_under_way(place: Place) -> None:
     """At least once, the broker hands out no more than `prefetch` messages that are not acknowledged."""
     running = most = done = 0
@@ -148,7 +148,7 @@ async def test_prefetch_bounds_what_is_under_way(place: Place) -> None:
     assert 2 <= most <= 4
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq", "nats"])  # Redis keeps by default what its last snapshot has
+@pytest.mark.parametrize("kind", ["rabbitmq", "nats", "kafka"])  # Redis and Mosquitto keep what they wrote last
 async def test_a_stored_event_survives_the_death_of_its_broker(place: Place) -> None:
     """Persistent and confirmed: emit returned, so it is there after a kill and a restart, before any service runs.
 
