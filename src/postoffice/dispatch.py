@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from . import deadlines, messages, points, tracing
-from .context import Context
-from .durable import MESSAGE_ID, Durable
+from .calling import call, run
+from .durable import Durable
 from .errors import PayloadError, RpcError
 from .handlers import Handler
 from .messages import INTERNAL_ERROR, Packet
@@ -164,16 +164,16 @@ class Dispatch:
             return
         try:
             if handler is None:  # a request for an event: it is answered with an end, as NestJS does
-                await asyncio.gather(*(self._run(one, packet, delivery) for one in self._events[route]))
+                await asyncio.gather(*(run(one, packet, delivery, self._transport) for one in self._events[route]))
                 fields = messages.END_FIELDS
             elif handler.is_stream:
-                async for value in await self._call(handler, packet, delivery):
+                async for value in await call(handler, packet, delivery, self._transport):
                     delivery.reply(messages.write_reply(messages.value_fields(value), echo))
                     if (room := delivery.room()) is not None:
                         await room
                 fields = messages.END_FIELDS
             else:
-                fields = messages.last_fields(await self._call(handler, packet, delivery))
+                fields = messages.last_fields(await call(handler, packet, delivery, self._transport))
             points.reached("after-handler", delivery)
             delivery.reply(messages.write_reply(fields, echo))
             points.reached("replied", delivery)
@@ -182,21 +182,21 @@ class Dispatch:
             if not isinstance(error, Exception):
                 raise
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, delivery: Call) -> None:
         """The same for a call, which has values instead of packets, and a status at its end."""
-        call.task = asyncio.current_task()
-        handler = self._messages[call.address or ""]
+        delivery.task = asyncio.current_task()
+        handler = self._messages[delivery.address or ""]
         try:
-            result = await self._call(handler, Packet(), call)
+            result = await call(handler, Packet(), delivery, self._transport)
             if handler.is_stream:
                 async with contextlib.aclosing(result):
                     async for value in result:
-                        await call.value(value)
+                        await delivery.value(value)
             else:
-                await call.value(result)
-            call.end()
+                await delivery.value(result)
+            delivery.end()
         except BaseException as error:
-            call.end(self._told(error, handler.route))
+            delivery.end(self._told(error, handler.route))
             if not isinstance(error, Exception):
                 raise
 
@@ -249,7 +249,7 @@ class Dispatch:
     async def _finish(self, handler: Handler, packet: Packet, delivery: Delivery) -> Failure | None:
         """Run one handler of an event to its end; an error is logged, for nobody waits for it."""
         try:
-            await self._run(handler, packet, delivery)
+            await run(handler, packet, delivery, self._transport)
             return None
         except RpcError as error:
             log.error("%s: the event %s was refused by %r: %s", self.name, handler.route, handler, error)
@@ -260,39 +260,6 @@ class Dispatch:
                 raise  # by the service, as it stops: not finished, so not settled
             log.exception("%s: the handler of the event %s failed", self.name, handler.route)
             return handler, error
-
-    async def _run(self, handler: Handler, packet: Packet, delivery: Delivery) -> None:
-        """Run a handler to its end where nobody wants its values."""
-        result = await self._call(handler, packet, delivery)
-        if handler.is_stream:
-            async for _ in result:
-                pass
-
-    async def _call(self, handler: Handler, packet: Packet, delivery: Delivery) -> Any:
-        """The handler's result, or for a stream its generator."""
-        points.reached("before-handler", delivery)
-        data = delivery.data if isinstance(delivery, Call) else packet.data
-        if not handler.parameters:
-            call = handler.function()
-        elif not handler.wants_context:
-            call = handler.function(handler.decode(data))
-        else:
-            call = handler.function(handler.decode(data), self._context(handler, packet, delivery))
-        return call if handler.is_stream else await call
-
-    def _context(self, handler: Handler, packet: Packet, delivery: Delivery) -> Context:
-        headers = delivery.headers or messages.metadata(packet)
-        identity = delivery.correlation_id or (str(messages.decode(packet.id)) if bytes(packet.id) else None)
-        return Context(
-            pattern=delivery.address or handler.route,
-            headers=headers,
-            correlation_id=identity,
-            attempt=delivery.attempt,
-            transport=self._transport,
-            raw=delivery.raw,
-            deadline=deadlines.current(),
-            message_id=delivery.message_id or headers.get(MESSAGE_ID) or identity,
-        )
 
 
 async def _all(*tasks: asyncio.Task[Failure | None]) -> Failure | None:
