@@ -9,8 +9,8 @@ from .peers import Call, Pair
 @case("silence: a timeout, and the late reply harms no other call")
 async def _timeout(pair: Pair) -> None:
     ended(await pair.call("slow", {"ms": 0, "n": 0}), "complete", [pair.wire.arrives(0)])
-    ended(await pair.call("slow", {"ms": 300, "n": 1}, limit=0.1), "timeout", [])
-    next_one, other = await pair.client.calls([Call("slow", {"ms": 400, "n": 2}), Call("echo", "meanwhile")])
+    ended(await pair.call("slow", {"ms": 500, "n": 1}, limit=0.25), "timeout", [])
+    next_one, other = await pair.client.calls([Call("slow", {"ms": 600, "n": 2}), Call("echo", "meanwhile")])
     ended(next_one, "complete", [pair.wire.arrives(2)])
     ended(other, "complete", ["meanwhile"])
     same(sorted(await pair.seen(3)), [["slow", 0], ["slow", 1], ["slow", 2]])  # the first was done all the same

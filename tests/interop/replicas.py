@@ -55,8 +55,11 @@ for caller in ("ours", "Nest"):
         client = OurClient(place) if caller == "ours" else NestClient(place, node, packages, wire.nest_wire)
         async with started(ours, theirs, client):
             outcomes = []
-            for _ in range(20):  # a client of ours sends what it has at one time to one of Kafka's partitions
-                outcomes += await client.calls([Call("counted", {"n": n}) for n in range(5)])
+            # a client of ours sends what it has at one time to one of Kafka's partitions; on MQTT NestJS's client loses
+            # answers to what it asks at one time
+            at_once = 1 if caller == "Nest" and place.transport == "mqtt" else 5
+            for _ in range(100 // at_once):
+                outcomes += await client.calls([Call("counted", {"n": n}) for n in range(at_once)])
             answered = [one.values[0] for one in outcomes]
             same(set(answered), {"ours", "nest"})
             same(len(await ours.seen()), answered.count("ours"))

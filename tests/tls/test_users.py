@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from broker_help import DEFAULT_PASSWORD, PASSWORD, TOKEN, URL_PASSWORD, USER, broker_with_users
+from broker_help import DEFAULT_PASSWORD, PASSWORD, TOKEN, URL_PASSWORD, USER, broker_with_users, own_broker
 
-from postoffice import Client, ConnectError, Service, message_pattern
+from postoffice import Client, ConnectError, PatternError, Service, message_pattern
 
 SCHEMES = {"redis": "redis", "nats": "nats", "rabbitmq": "amqp", "mosquitto": "mqtt", "kafka": "kafka"}
 RIGHT = f"{USER}:{URL_PASSWORD}@"
@@ -51,6 +54,32 @@ async def test_the_right_password_opens_and_others_do_not(kind: str) -> None:
         if kind == "redis":
             await answered(f"redis://:{DEFAULT_PASSWORD}@{place}", queue)
             await refused(f"redis://:not-this-one@{place}", "refused the password in the URL", queue)
+
+
+def without_rights(kind: str) -> Callable[[Path], list[str]]:
+    """A broker that lets USER in, and lets it subscribe to nothing but replies."""
+
+    def configured(folder: Path) -> list[str]:
+        if kind == "redis":
+            return ["--user", USER, "on", f">{PASSWORD}", "~*", "resetchannels", "&nothing", "+@all"]
+        rights = 'permissions: { subscribe: ["_INBOX.>"] }'
+        (folder / "users.conf").write_text(
+            f'authorization {{ users: [{{ user: "{USER}", password: "{PASSWORD}", {rights} }}] }}\n'
+        )
+        return ["-c", str(folder / "users.conf")]
+
+    return configured
+
+
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+async def test_a_user_who_may_not_subscribe(kind: str) -> None:
+    """A service does not start in silence where it would get nothing, nor wait for what cannot come."""
+    async with own_broker(kind, without_rights(kind)) as port:
+        service = Service(double, url=f"{kind}://{RIGHT}127.0.0.1:{port}")
+        with pytest.raises(
+            PatternError, match=r"refuses a subscription: .*ermissions.*May this user subscribe there\?"
+        ):
+            await asyncio.wait_for(service.start(), 4)
 
 
 async def test_a_token_of_nats() -> None:

@@ -19,7 +19,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from ..errors import PatternError, PayloadError
-from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery
+from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, log
 from .broker import Batcher, BrokerTransport
 from .logins import login_of
 
@@ -68,8 +68,13 @@ class NatsTransport(BrokerTransport):
             if client is self._client:
                 self._lose(None)
 
+        refused: list[Exception] = []
+
         async def failed(error: Exception) -> None:
             """What the driver reports beside its exceptions; `lost` follows where it matters."""
+            if "permissions violation" in str(error).lower():
+                refused.append(error)
+                log.error("NATS refuses something to this user: %s", error)
 
         user, password = login_of(self.url)
         await client.connect(
@@ -88,7 +93,9 @@ class NatsTransport(BrokerTransport):
         self._subscriptions = [
             await client.subscribe(route, queue=self.group or "", cb=self._receiver(route)) for route in self._routes
         ]
-        await client.flush()  # the server has the subscriptions when this returns
+        await client.flush()  # the server has the subscriptions when this returns, or has refused them
+        if refused:
+            raise PatternError(f"NATS refuses a subscription: {refused[0]}. May this user subscribe there?")
 
     def _refuses(self, error: Exception) -> bool:
         return isinstance(error, nats.errors.Error) and "authorization violation" in str(error).lower()

@@ -17,9 +17,10 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, NoPermissionError
 
-from .base import Capabilities, Deliver, Delivery
+from ..errors import PatternError
+from .base import Capabilities, Deliver, Delivery, log
 from .broker import Batcher, BrokerTransport
 from .redis_limits import Limit, limit_of
 
@@ -58,6 +59,7 @@ class RedisTransport(BrokerTransport):
         self._publisher: Any = None
         self._limit = Limit()
         self._reader: asyncio.Task[None] | None = None
+        self._ended_by: Exception | None = None  # what ended the reading
         self._deliver: Deliver | None = None
         self._channels: set[bytes] = set()  # what to listen to, restored after a reconnect
         self._listening: dict[bytes, asyncio.Event] = {}  # set once Redis has confirmed the subscription
@@ -68,12 +70,31 @@ class RedisTransport(BrokerTransport):
         await self._publisher.connect()
         self._limit = await limit_of(self._publisher)
         await self._listener.connect()
+        self._ended_by = None
         self._reader = asyncio.create_task(self._read(self._listener), name="postoffice Redis reader")
         self._listening = {channel: asyncio.Event() for channel in self._channels}
         if self._channels:
             await self._listener.send_command("PSUBSCRIBE" if self.wildcards else "SUBSCRIBE", *self._channels)
-        for listening in list(self._listening.values()):
-            await listening.wait()
+        await self._standing(self._reader)
+
+    async def _standing(self, reader: asyncio.Task[None]) -> None:
+        """Wait until Redis has confirmed every subscription. Raises PatternError when this user may not subscribe."""
+
+        async def confirm() -> None:
+            for one in list(self._listening.values()):
+                await one.wait()
+
+        confirmed = asyncio.create_task(confirm())
+        try:
+            await asyncio.wait({confirmed, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if isinstance(self._ended_by, NoPermissionError):
+                if self._deliver is None:
+                    self._channels.clear()  # of replies; the client is of use for other patterns
+                raise PatternError(f"Redis refuses a subscription: {self._ended_by}. May this user subscribe there?")
+            if not confirmed.done():
+                raise ConnectionError("the connection broke") from self._ended_by
+        finally:
+            confirmed.cancel()
 
     def _refuses(self, error: Exception) -> bool:
         return isinstance(error, AuthenticationError)
@@ -108,6 +129,7 @@ class RedisTransport(BrokerTransport):
                     case [b"subscribe" | b"psubscribe", channel, _]:
                         self._listening.setdefault(channel, asyncio.Event()).set()
         except Exception as error:
+            self._ended_by = error
             self._lose(error)
 
     def _received(self, route: bytes, channel: bytes, body: bytes) -> None:
@@ -174,7 +196,11 @@ class RedisTransport(BrokerTransport):
                 publisher.pack_commands([(b"PUBLISH", channel, body) for channel, body, _ in items]), check_health=False
             )
             for _, _, request_id in items:
-                heard = await publisher.read_response(timeout=math.inf)
+                try:
+                    heard = await publisher.read_response(timeout=math.inf)
+                except NoPermissionError as error:
+                    log.error("Redis refuses a message from this user: %s", error)
+                    continue
                 if heard == 0 and request_id is not None and self.replies is not None:
                     self.replies.on_nobody(request_id, "no service listens to that Redis channel")
         except Exception as error:
