@@ -14,7 +14,7 @@ from pathlib import Path
 from .breaks import BREAKS
 from .cell import Row
 from .configs import CONFIGS
-from .table import details, table
+from .table import details, markdown, table
 from .theatre import Theatre, cells
 
 KEPT = Path(".faults.jsonl")
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=600, metavar="MINUTES", help="begin no cell after so long")
     parser.add_argument("--resume", action="store_true", help=f"leave out the cells that are in {KEPT} already")
     parser.add_argument("--engine", choices=["container", "process"], help="what runs the brokers")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, too")
     options = parser.parse_args()
     seeds = [options.seed] if options.seed else list(range(1, options.seeds + 1))
     chosen = [cell for cell in cells(CONFIGS, BREAKS, seeds) if all(text in str(cell) for text in options.only)]
@@ -39,6 +40,10 @@ def main() -> int:
     asyncio.run(play([cell for cell in chosen if cell.key not in done], rows, options))
     print(table(rows))
     print("\n".join(details(rows)))
+    if options.markdown:
+        engine = options.engine or "whichever engine came first"
+        how = f"{options.messages:,} messages a cell, seeds {', '.join(map(str, seeds))}, brokers by {engine}."
+        options.markdown.write_text(markdown(rows, how), encoding="utf-8")
     left = len(chosen) - len(rows)
     print(
         f"{len(rows)} cells, {sum(not row.good for row in rows)} not as expected"

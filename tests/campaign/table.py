@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .cell import Row
 from .expected import reasons
 
-__all__ = ["details", "table"]
+__all__ = ["details", "markdown", "table"]
 
 COLUMNS = (
     ("attempted", "sent"),
@@ -52,3 +52,34 @@ def details(rows: list[Row]) -> Iterator[str]:
             yield row.life
     yield "\nWhere losing or repeating is expected:"
     yield from (f"  {reason}" for reason in reasons())
+
+
+def markdown(rows: list[Row], how: str) -> str:
+    """The same as a page: for each configuration and break what was lost and what was done again, of how many."""
+    configs = list(dict.fromkeys(row.config for row in rows))
+    faults = list(dict.fromkeys(row.fault for row in rows))
+    parts = [f"{how}\n"]
+    for durable in (True, False):
+        chosen = [one for one in configs if _durable(rows, one) == durable]
+        if not chosen:
+            continue
+        parts += [f"\n{'At least once' if durable else 'At most once'}: lost / done again\n"]
+        parts += ["| | " + " | ".join(chosen) + " |", "|---" * (len(chosen) + 1) + "|"]
+        for fault in faults:
+            cells = [_cell([r for r in rows if (r.config, r.fault) == (config, fault)]) for config in chosen]
+            if any(cells):
+                parts.append(f"| {fault} | " + " | ".join(cells) + " |")
+    return "\n".join(parts) + "\n"
+
+
+def _durable(rows: list[Row], config: str) -> bool:
+    return any(row.config == config and row.fault == "poison messages" for row in rows)
+
+
+def _cell(same: list[Row]) -> str:
+    if not same:
+        return ""
+    if any(row.error for row in same):
+        return "no result"
+    lost, again, sent = (sum(getattr(row, name) for row in same) for name in ("lost", "duplicated", "acknowledged"))
+    return f"{lost:,} / {again:,} of {sent:,}" + ("" if all(row.good for row in same) else " (!)")
