@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from classroom.brokers import start_broker
     from classroom.checks import check
     from classroom.ledger import start_ledger
-    from classroom.views import panel
+    from classroom.views import dead_letter_browser, panel
     from classroom.views.predict import predict
 
-__all__ = ["check", "measure", "panel", "predict", "start_broker", "start_ledger"]
+__all__ = ["check", "dead_letter_browser", "measure", "panel", "predict", "start_broker", "start_ledger"]
 
 _HOMES = {
     "check": "checks",
+    "dead_letter_browser": "views",
     "panel": "views",
     "predict": "views.predict",
     "start_broker": "brokers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,3 +41,8 @@ def tail(log: Path, lines: int = 20) -> list[str]:
         if text.count(b"\n") > lines:
             break
     return text.decode(errors="replace").splitlines()[-lines:] if lines > 0 else []
+
+
+def without_colours(text: str) -> str:
+    """What a program printed for a terminal, as plain text."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -63,6 +63,7 @@ class Fleet:
         self.wanted = plan  # what the cell asked for last; the plan once the old version has drained
         self.replicas: list[Replica] = []
         self.handlers: list[str] = []
+        self.dead: list[str] = []  # the dead-letter queues that they name
         self.history: deque[str] = deque(maxlen=7)  # the states that it went through
         self.note = ""  # what the reader should know besides
         self.logs: deque[Path] = deque()
@@ -263,6 +264,7 @@ class Fleet:
         with contextlib.suppress(Exception):  # it ended before it was ready: its state tells
             line = json.loads(await replica.child.ready_line())
             self.handlers = [one["route"] for one in line["handlers"]]
+            self.dead = [one["dead_letter"] for one in line["handlers"] if one.get("dead_letter")]
             replica.ready = True
             self.changed()
         code = await replica.child.wait()

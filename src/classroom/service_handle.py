@@ -71,6 +71,11 @@ class ServiceHandle:
         return any(replica.alive for replica in self._fleet.replicas)
 
     @property
+    def queues(self) -> list[str]:
+        """The queues that are its own where a broker has queues: what it takes from, and its dead letters'."""
+        return [*dict.fromkeys([self.name, *self._fleet.dead, f"{self.name}.dead"])]
+
+    @property
     def scales(self) -> bool:
         """Whether it may have several replicas: behind a broker, and without an HTTP side."""
         return self._fleet.wanted.on.partition("://")[0] not in ("tcp", "grpc") and not self._fleet.wanted.http

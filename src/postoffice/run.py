@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .durable import ACK_WAIT
 from . import tracing
+from .durable import ACK_WAIT
 from .errors import PostOfficeError, UsageError
 from .service import Service
 from .tls import Tls
@@ -76,7 +76,7 @@ def _asked_to_stop(stop: asyncio.Event, number: int) -> None:
 def _tell_ready(service: Service, descriptor: int | None) -> None:
     """One line of JSON for whoever started this process and waits."""
     if descriptor is not None:
-        handlers = [{"kind": one.kind, "route": one.route} for one in service.handlers]
+        handlers = [{"kind": one.kind, "route": one.route, "dead_letter": one.dead_letter} for one in service.handlers]
         with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "w") as pipe:
             print(json.dumps({"url": service.url, "pid": os.getpid(), "handlers": handlers}), file=pipe)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import tempfile
 import time
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 from classroom import marks
@@ -19,6 +18,10 @@ from classroom.brokers.ports import Ports
 from classroom.brokers.probes import NOT_READY, probe
 from classroom.faults.fault import Fault
 from classroom.faults.link import Link
+from classroom.logs import without_colours
+
+if TYPE_CHECKING:
+    from classroom.letters import Letters
 
 POLL = 0.05  # seconds between two questions whether it is ready
 LITTLE_ROOM = 50_000_000  # bytes; a broker that fails with less free has failed for that
@@ -86,6 +89,11 @@ class Broker:
             again = f'start_broker("{self.kind}", link=True)'
             raise BrokerError(f"{self._title} was started without a link, so its network is whole: await {again}")
         return self._link
+
+    @property
+    def has_link(self) -> bool:
+        """Whether its network can be broken."""
+        return self._link is not None
 
     def add_link(self, link: Link) -> None:
         """Say that `url` goes through this link, which ends with the broker."""
@@ -228,9 +236,15 @@ class Broker:
         if self.state != "stopped" and not await asyncio.to_thread(lambda: self.alive):
             await self.restart()
 
+    async def dead_letters(self, name: str) -> Letters:
+        """What lies in a dead-letter queue now, with verbs to requeue and drop. Raises UsageError: no such queue."""
+        from classroom.letters import read
+
+        return await read(self.direct_url, name)
+
     def logs(self, lines: int = 20) -> str:
         """The last lines that its server printed. Raises NotOurs when someone else runs it."""
-        return _without_colours(self._own("read for its logs").logs(lines))
+        return without_colours(self._own("read for its logs").logs(lines))
 
     def _own(self, verb: str) -> Engine:
         if self._engine is None:
@@ -257,7 +271,7 @@ class Broker:
         """An error with the last log lines and the next step."""
         if self._engine is None:
             return BrokerFailed(f"{what}. Is it running at {shown(self.url)}, the address in {self._kind.variable}?")
-        lines = _without_colours(self._engine.logs(20)).splitlines() or ["(it printed nothing)"]
+        lines = without_colours(self._engine.logs(20)).splitlines() or ["(it printed nothing)"]
         logs = "\n".join(line[:300] for line in lines)
         step = "`restart()` starts it again with the data it has" if self.version else "the last lines say why"
         if self.engine == "process" and (free := shutil.disk_usage(tempfile.gettempdir()).free) < LITTLE_ROOM:
@@ -275,10 +289,6 @@ class Broker:
     def __repr__(self) -> str:
         how = {"container": "in a container", "process": "as a local process", "external": "run by someone else"}
         return f"{self._title} {how[self.engine]} ({self.source}): {self.state}, {shown(self.url)}\n{self.limits}"
-
-
-def _without_colours(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def shown(url: str) -> str:

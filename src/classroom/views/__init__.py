@@ -5,16 +5,36 @@ from classroom import dead_letter_browser, panel, predict, timeline
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["panel"]
-
-
-def panel(subject: Any) -> Any:
-    """A panel for a service: its state, its log, and buttons that break and mend it."""
+if TYPE_CHECKING:
+    from classroom.brokers import Broker
     from classroom.service_handle import ServiceHandle
+    from classroom.views.view import View
+
+__all__ = ["dead_letter_browser", "panel"]
+
+
+def panel(subject: ServiceHandle | Broker, *queues: str) -> View:
+    """A panel for a service (its state, its log) or a broker (what waits in it), with buttons that break and mend it.
+
+    `queues`: of RabbitMQ's, which it does not list, some more than those of the notebook's services.
+    Raises TypeError for anything else.
+    """
+    from classroom.brokers import Broker
+    from classroom.service_handle import ServiceHandle
+    from classroom.views.broker_panel import BrokerPanel
     from classroom.views.service_panel import ServicePanel
 
     if isinstance(subject, ServiceHandle):
         return ServicePanel(subject)
-    raise TypeError(f"a panel is for a service, not for a {type(subject).__name__}: panel(payments)")
+    if isinstance(subject, Broker):
+        return BrokerPanel(subject, queues)
+    raise TypeError(f"a panel is for a service or a broker, not for a {type(subject).__name__}: panel(payments)")
+
+
+def dead_letter_browser(broker: Broker, queue: str) -> View:
+    """The letters of a dead-letter queue: why each is there, what it says; repair, requeue one or all, drop."""
+    from classroom.views.letter_browser import LetterBrowser
+
+    return LetterBrowser(broker, queue)

@@ -221,7 +221,7 @@ class Pictured:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole view. `status` is a line, read out when it changes; `trouble` says what went wrong, with its traceback."""
+    """A whole view. `status` is read out when it changes; `trouble` says what went wrong, with its traceback."""
 
     title: str
     status: str

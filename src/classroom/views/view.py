@@ -62,6 +62,7 @@ class View:
         self._watched = 0
         self._watch: asyncio.Task[None] | None = None
         self._acts: set[asyncio.Task[None]] = set()
+        self._eyes = asyncio.Lock()  # of the services' loop
 
     # each kind's own
 
@@ -113,7 +114,7 @@ class View:
 
     def _look_first(self) -> None:
         """Look at once, for a reader who sees the page now; what is slow is seen later, or said."""
-        looked: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), services_loop())
+        looked: Future[None] = asyncio.run_coroutine_threadsafe(self._look_once(), services_loop())
         with contextlib.suppress(TimeoutError):
             looked.result(FIRST_LOOK)
 
@@ -121,9 +122,9 @@ class View:
 
     def _heard(self, widget: object, content: Any, buffers: object) -> None:
         """From any thread: a cell may be waiting in the notebook's own."""
-        _post(lambda: self._take(widget, content))
+        _post(lambda: self._obey(widget, content))
 
-    def _take(self, widget: object, content: Any) -> None:
+    def _obey(self, widget: object, content: Any) -> None:
         if widget is not self._widget or not isinstance(content, dict):
             return
         act = content.get("act")
@@ -153,9 +154,15 @@ class View:
         finally:
             await self.leave()
 
+    async def _look_once(self) -> None:
+        await self._look()
+        if self._watch is None:
+            await self.leave()
+
     async def _look(self) -> None:
         try:
-            await self.look()
+            async with self._eyes:
+                await self.look()
         except Exception as error:  # a view that cannot see says so
             self._fail("it cannot be seen now", error)
 
