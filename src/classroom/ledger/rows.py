@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    from classroom.observe.picture import Picture
 
 __all__ = ["Outcome", "Row", "Rows"]
 
@@ -101,6 +104,18 @@ class Rows(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def rate(self, by: str = "kind", every: float = 0.1) -> Picture:
+        """A picture of how many calls came in each `every` seconds, for each value of `by`.
+
+        Args:
+            by: a column ("kind", "outcome", "service") or the name of something that the caller gave besides.
+
+        Raises ValueError where there are no rows, or more than 400 bars of that width.
+        """
+        from classroom.ledger.rate import draw
+
+        return draw(self.rows, lambda row: str(row.fields.get(by, getattr(row, by, ""))), every)
 
     def _headline(self) -> str:
         counts = Counter(row.outcome for row in self.rows)
