@@ -93,7 +93,9 @@ class NatsTransport(BrokerTransport):
         self._subscriptions = [
             await client.subscribe(route, queue=self.group or "", cb=self._receiver(route)) for route in self._routes
         ]
-        await client.flush()  # the server has the subscriptions when this returns, or has refused them
+        for _ in range(2):  # the driver's first ping may overtake the subscriptions, which wait for its next turn
+            await client.flush()
+        # the server has the subscriptions now, or has refused them
         if refused:
             raise PatternError(f"NATS refuses a subscription: {refused[0]}. May this user subscribe there?")
 
