@@ -245,7 +245,9 @@ class JetStreamTransport(NatsTransport):
         while True:
             try:
                 async with asyncio.timeout(ANSWER):
-                    await self._ask(delivery.reply_to, word)
+                    answer = await self._ask(delivery.reply_to, word)
+                if (answer.headers or {}).get("Status"):
+                    log.warning("nobody takes the acknowledgement of a message: its consumer was deleted")
                 break
             except ConnectionLost:
                 await asyncio.sleep(AGAIN)
