@@ -1,6 +1,6 @@
 """The course's gear: brokers, services in cells, measuring and checks. Importing it in a notebook gives %%service.
 
-from classroom import check, measure, panel, predict, start_broker, start_ledger
+from classroom import check, measure, panel, predict, start_broker, start_ledger, timeline
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from classroom.brokers import start_broker
     from classroom.checks import check
     from classroom.ledger import start_ledger
-    from classroom.views import dead_letter_browser, panel
+    from classroom.views import dead_letter_browser, panel, timeline
     from classroom.views.predict import predict
 
-__all__ = ["check", "dead_letter_browser", "measure", "panel", "predict", "start_broker", "start_ledger"]
+__all__ = ["check", "dead_letter_browser", "measure", "panel", "predict", "start_broker", "start_ledger", "timeline"]
 
 _HOMES = {
     "check": "checks",
@@ -26,6 +26,7 @@ _HOMES = {
     "predict": "views.predict",
     "start_broker": "brokers",
     "start_ledger": "ledger",
+    "timeline": "views",
 }
 
 

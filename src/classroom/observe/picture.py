@@ -78,6 +78,7 @@ class Canvas:
 
     def __init__(self, width: float, height: float, title: str, description: str) -> None:
         size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
+        self.message = ""  # which one the next elements show, for a view in which they can be clicked
         self.root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "class": "dlo", "role": "img", **size})
         self.root.set("aria-label", _clean(f"{title}. {description}"))
         ET.SubElement(self.root, "title").text = _clean(title)
@@ -91,6 +92,8 @@ class Canvas:
     def _add(self, tag: str, style: str, hint: str = "", **numbers: float | str) -> ET.Element:
         values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in numbers.items()}
         element = ET.SubElement(self.root, tag, {"class": style, **values})
+        if self.message:
+            element.set("data-message", _clean(self.message))
         if hint:
             ET.SubElement(element, "title").text = _clean(hint)
         return element

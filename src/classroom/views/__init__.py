@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from classroom.brokers import Broker
+    from classroom.events import Event
+    from classroom.observe import Observed
     from classroom.service_handle import ServiceHandle
     from classroom.views.view import View
 
-__all__ = ["dead_letter_browser", "panel"]
+__all__ = ["dead_letter_browser", "panel", "timeline"]
 
 
 def panel(subject: ServiceHandle | Broker, *queues: str) -> View:
@@ -38,3 +42,13 @@ def dead_letter_browser(broker: Broker, queue: str) -> View:
     from classroom.views.letter_browser import LetterBrowser
 
     return LetterBrowser(broker, queue)
+
+
+def timeline(seen: Observed | Iterable[Event], message: str | None = None) -> View:
+    """What happened to the messages, drawn: choose one, or click it, and follow its life.
+
+    `seen` is what `await observe()` gave, or events, such as the life of one message that a check shows.
+    """
+    from classroom.views.message_timeline import Timeline
+
+    return Timeline(seen, message)

@@ -71,6 +71,8 @@ function render({ model, el }) {
   root.addEventListener("click", (event) => {
     const control = event.target.closest("[data-act]");
     if (control && !control.matches("input")) send(control);
+    const drawn = event.target.closest("[data-message]"); // in a picture; by keyboard one takes the list
+    if (drawn) model.send({ act: "choose", arg: drawn.dataset.message, values: {} });
   });
   root.addEventListener("change", (event) => {
     if (event.target.matches("input[data-act]")) send(event.target);
