@@ -93,6 +93,18 @@ async def test_a_key_is_one_effect_and_one_answer(book: Book):
     assert len(await book.effects()) == 2
 
 
+async def test_waiting_for_calls(book: Book):
+    """It returns once they are there, and says what is there when they do not come."""
+    waiting = asyncio.create_task(book.wait(2, "charge", LIMIT))
+    for number in (1, 2):
+        assert not waiting.done()
+        await ledger.mail(number)
+        await ledger.charge(number, amount=5)
+    assert (await waiting).ids == [1, 2]
+    with pytest.raises(LedgerError, match=r"2 of 3 calls have come to the ledger within 0\.1 s(.|\n)*effects"):
+        await book.wait(3, "charge", timeout=0.1)
+
+
 async def test_many_writers_at_once(book: Book):
     """A hundred callers with ten keys: ten effects, and every caller of a key has its answer. Other processes, too."""
     code = """

@@ -24,6 +24,7 @@ __all__ = ["Book", "Fault", "LedgerError", "start_ledger"]
 
 READY_LIMIT = 30.0  # seconds; it takes a few tenths
 ANSWER_LIMIT = 10.0  # seconds for what takes milliseconds
+POLL = 0.02  # seconds between two looks at the rows
 PAGE = 1000  # rows asked for at once
 HEALTHY = {"slow": 0.0, "failing": 0, "after_effect": False, "down": False}
 
@@ -93,6 +94,21 @@ class Book:
     async def effects(self, kind: str | None = None) -> Rows:
         """The calls that took place: without repeats, conflicts and failures. Raises LedgerError."""
         return (await self.rows(kind)).effects
+
+    async def wait(self, count: int, kind: str | None = None, timeout: float = 30.0) -> Rows:
+        """Wait until so many calls have come (of one kind, if one is given); return all that are there then.
+
+        Raises LedgerError after `timeout` seconds, with what has come.
+        """
+        end = asyncio.get_running_loop().time() + timeout
+        while len(rows := await self.rows(kind)) < count:
+            if asyncio.get_running_loop().time() > end:
+                raise LedgerError(
+                    f"{len(rows):,} of {count:,} calls have come to the ledger within {timeout:g} s. Is the service"
+                    f" up, and does it handle what you sent? Its log is below its cell.\n{rows!r}"
+                )
+            await asyncio.sleep(POLL)
+        return rows
 
     def slow(self, seconds: float) -> Fault:
         """Each call takes so long before it takes effect. A caller that gives up earlier does not stop it."""
