@@ -236,6 +236,7 @@ class Fleet:
         argv += ["--http", f"127.0.0.1:{self.port('http')}"] if plan.http else []
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **marks.environment(self.name, number)}
         environment |= {"CLASSROOM_SERVICE": self.name, "CLASSROOM_REPLICA": str(number)}  # who calls the ledger
+        environment["POSTOFFICE_REPLICA"] = str(number)  # whose session is whose, on MQTT
         environment["CLASSROOM_CRASHES"] = str(self.crashes)
         return supervisor().spawn(argv, env=environment, log=self._new_log(), pass_ready=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from contract_help import LIMIT, Place, Process, eventually
 
-from postoffice import dead_letters
+from postoffice import Context, Retry, dead_letters, event_pattern
 
 KINDS = ("kafka", "mqtt")
 POINTS = ("received", "before-handler", "after-handler", "acked", "retried", "dead-lettered")
@@ -86,3 +86,38 @@ async def test_a_crash_at_any_point_loses_nothing(place: Place, tmp_path: Path) 
                 while {int(one.data) for one in await office.list()} != poison:  # noqa: ASYNC110 - the broker tells nobody
                     await asyncio.sleep(0.02)
             assert len(await office.list()) <= len(poison) + IN_FLIGHT[place.kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_stop_interrupts_comes_again(place: Place) -> None:
+    """A handler that does not finish in time is cancelled; its event, and one at its second attempt, come again."""
+    seen: list[tuple[str, int]] = []
+    go = asyncio.Event()
+
+    @event_pattern(place.job, retry=Retry(attempts=4, initial=0.05, jitter=0))
+    async def job(data: str, ctx: Context) -> None:
+        seen.append((data, ctx.attempt))
+        if data == "again" and ctx.attempt == 1 and not go.is_set():
+            raise ValueError("not yet")
+        if data != "quick":
+            await go.wait()
+
+    service = await place.serve(job, delivery="at-least-once", grace=0.1)
+    client = await place.connect(delivery="at-least-once")
+    for data in ("slow", "again", "quick"):
+        await client.emit(place.job, data)
+    await eventually(lambda: {("slow", 1), ("again", 2), ("quick", 1)} <= {*seen})
+    await service.stop()
+    seen.clear()
+    go.set()
+    await service.start()
+    await client.emit(place.job, "end")
+    # "again" lies behind "slow", so its first attempt was not acknowledged either
+    await eventually(lambda: (data := Counter(one for one, _ in seen))["again"] == 2 and data.keys() >= {"slow", "end"})
+    assert ("again", 2) in seen
+    await service.stop()
+    seen.clear()
+    await service.start()
+    await client.emit(place.job, "next")
+    await eventually(lambda: ("next", 1) in seen)
+    assert seen == [("next", 1)], "all the others were acknowledged"

@@ -110,6 +110,7 @@ class KafkaDurableTransport(KafkaTransport):
         self._delays = {retry_topic(self.owner, delay): delay for delay in self.durable.delays}
         for topic in (*self._delays, requeue_topic(self.owner), *self.durable.dead):
             check_topic(topic)
+        self.places.clear()  # of the start before this one: its handlers are over, finished or not
         await super().subscribe(routes, deliver)
 
     async def _read_messages(self) -> None:

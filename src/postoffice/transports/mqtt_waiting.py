@@ -81,9 +81,11 @@ class Waiting:
             self._timer.cancel()
 
     def start(self) -> None:
-        """Begin again."""
+        """Begin from what the broker shows: what was begun before is over, finished or not."""
         self._open = True
-        self._next()
+        self._known.clear()
+        self._due.clear()
+        self._running.clear()
 
     def forget(self) -> None:
         """What waits is another replica's by now; what has begun is finished."""
