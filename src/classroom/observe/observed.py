@@ -60,18 +60,24 @@ class Observed:
         raise KeyError(f"no trace of {ident!r} is among the {len(traces)} that are kept" if ident else self._nothing())
 
     def timeline(
-        self, message: str | Iterable[str] | None = None, *, start: float | None = None, end: float | None = None
+        self,
+        message: str | Iterable[str] | None = None,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        to_scale: bool = False,
     ) -> Picture:
         """The space-time diagram: of all, of a message's or several messages' ids, or of a part of the time.
 
         Args:
             start, end: unix seconds; negative ones count from now (`start=-10`: the last ten seconds).
+            to_scale: as long as it took; otherwise long waits are drawn shorter, so that all events stay apart.
         """
         wanted = {message} if isinstance(message, str) else None if message is None else {*message}
         story = self.story().only(wanted, _moment(start), _moment(end))
         if self.store.dropped:
             story.notes.append(f"the oldest {self.store.dropped:,} spans are gone: only {self.store.limit:,} are kept")
-        return spacetime.draw(story, f"message {message}" if isinstance(message, str) else "")
+        return spacetime.draw(story, f"message {message}" if isinstance(message, str) else "", to_scale)
 
     async def complete(self, limit: float = COMPLETE_LIMIT) -> bool:
         """Wait until no span is under way in a process that lives, and every sender is known; `limit` seconds at most.

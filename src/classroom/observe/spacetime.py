@@ -27,7 +27,7 @@ KINDS = {"message": ("line", "tip", ""), "reply": ("line", "tip", "2 4"), "retry
 Scale = Callable[[float], float]
 
 
-def draw(story: Story, about: str = "") -> Picture:
+def draw(story: Story, about: str = "", to_scale: bool = False) -> Picture:
     """The whole story; of more than can be drawn, messages in trouble first, and it says what is left out."""
     if not story.events:
         return Picture(str(Canvas(WIDTH, 30, "Timeline", "nothing was seen")), "Timeline: nothing was seen", "Timeline")
@@ -40,7 +40,7 @@ def draw(story: Story, about: str = "") -> Picture:
         f"{_many(len(story.processes), 'process')}, {_many(len(story.events), 'event')} of"
         f" {_many(len(story.messages()), 'message')} in {seconds(length)}: "
     ) + ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
-    return Picture(_svg(story, shown, title, said), _text(shown, begin, title, said), title)
+    return Picture(_svg(story, shown, title, said, to_scale), _text(shown, begin, title, said), title)
 
 
 def _many(count: int, what: str) -> str:
@@ -76,7 +76,7 @@ def _part(story: Story) -> Story:
     )
 
 
-def _scale(story: Story) -> tuple[Scale, list[float], bool]:
+def _scale(story: Story, to_scale: bool) -> tuple[Scale, list[float], bool]:
     """Where a time is drawn, the times at which the axis is labelled, and whether gaps are shortened."""
     times = sorted(
         {one.at for one in story.events}
@@ -86,7 +86,7 @@ def _scale(story: Story) -> tuple[Scale, list[float], bool]:
     )
     room, first = WIDTH - GUTTER - RIGHT - 30, times[0]
     whole = max(times[-1] - first, 1e-9)
-    if len(times) > MOST_STRETCHED or len(times) < 3:
+    if to_scale or len(times) > MOST_STRETCHED or len(times) < 3:
         return lambda at: GUTTER + 15 + (at - first) / whole * room, [first + whole * n / 6 for n in range(7)], False
     gaps = [after - before for before, after in pairwise(times)]
     widths = [0.25 + (gap / max(gaps)) ** 0.4 for gap in gaps]  # all stay apart, and longer ones wider
@@ -101,7 +101,7 @@ def _scale(story: Story) -> tuple[Scale, list[float], bool]:
     return lambda at: places[at], ticks, True
 
 
-def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
+def _svg(whole: Story, shown: Story, title: str, said: str, to_scale: bool) -> str:
     lanes = {process: TOP + 34.0 + LINE * number for number, process in enumerate(shown.processes)}
     bottom = TOP + LINE * len(lanes) + 10
     marked = [*drawn(shown.events)]
@@ -111,7 +111,7 @@ def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
     canvas.text(8, 18, title)
     for number, line in enumerate(_wrapped(said, 145)[:2]):
         canvas.text(8, 34 + 15 * number, line, "dim", hint=said)
-    x, ticks, stretched = _scale(shown)
+    x, ticks, stretched = _scale(shown, to_scale)
     _axis(canvas, x, ticks, bottom, stretched)
     for process, y in lanes.items():
         _lane(canvas, shown, process, y, x)
@@ -120,7 +120,9 @@ def _svg(whole: Story, shown: Story, title: str, said: str) -> str:
     _bars(canvas, shown, lanes, x)
     _arrows(canvas, shown.arrows, lanes, x)
     for event in marked:
+        canvas.message = event.message
         mark(canvas, x(event.at), lanes[event.process], event)
+    canvas.message = ""
     y = legend(canvas, used, bottom + 40, WIDTH, {one.kind for one in shown.arrows})
     for number, line in enumerate(notes):
         canvas.text(8, y + 22 + 16 * number, line, "warntext")
@@ -157,6 +159,7 @@ def _bars(canvas: Canvas, shown: Story, lanes: dict[str, float], x: Scale) -> No
         level = next((level for level in range(2) if taken.get((one.process, level), 0.0) <= left), 2)
         taken[one.process, level] = end = max(left + 3.0, end)
         y = lanes[one.process] - 6 + 10 * level
+        canvas.message = one.message
         hint = f"{one.process}: {one.label}, message {one.message}" + (f"; {one.error}" if one.error else "")
         if one.end is None:
             canvas.path(f"M{end:.1f} {y}H{left:.1f}v12H{end:.1f}", "badline", f"{hint}; it never ended", "4 3")
@@ -189,6 +192,7 @@ def _arrows(canvas: Canvas, arrows: list[Arrow], lanes: dict[str, float], x: Sca
     for one in arrows:
         hint = f"{one.kind} {one.label} from {one.source} to {one.target or 'nobody seen'}, message {one.message}"
         style, tip, dash = KINDS.get(one.kind, KINDS["message"])
+        canvas.message = one.message
         if one.backwards:
             style, tip, dash, hint = (
                 "badline",
