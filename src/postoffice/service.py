@@ -69,6 +69,11 @@ class Service:
     ) -> None:
         if delivery not in ("at-most-once", "at-least-once"):
             raise UsageError(f"delivery is 'at-most-once' or 'at-least-once'; got {delivery!r}")
+        if delivery == "at-least-once" and not (name or group):
+            raise UsageError(
+                "at least once, what is not handled yet waits for a service by its name, so it needs one of its own:"
+                " Service(..., name='users'). Two services of one name would share their messages."
+            )
         can = kind_of(url).capabilities
         self.handlers = collect(*targets, methods=can.methods, texts=can.texts)
         self.name = name or "service"

@@ -22,6 +22,8 @@ from postoffice import (
     dead_letters,
     event_pattern,
 )
+from postoffice.durable import Durable
+from postoffice.transports.nats_streams import consumer_name
 
 pytestmark = pytest.mark.parametrize("kind", ["nats"])
 AT_LEAST_ONCE: dict[str, Any] = {"delivery": "at-least-once"}
@@ -143,6 +145,8 @@ async def test_a_long_or_odd_name_is_a_name(place: Place) -> None:
         client = await place.connect(**AT_LEAST_ONCE)
         await client.emit(pattern, name)
         await eventually(lambda noted=noted: noted.got)  # type: ignore[misc]
+        consumer = consumer_name(Durable(service=name), pattern)
+        assert not set(consumer) & set("%.*>/ "), "NATS 2.10 takes no acknowledgements for a name with a percent sign"
 
 
 async def test_a_server_without_jetstream_says_so(place: Place) -> None:

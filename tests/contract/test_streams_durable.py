@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from contract_help import LIMIT, Place, eventually
 
-from postoffice import Context, Retry, dead_letters, event_pattern
+from postoffice import Context, Retry, Service, UsageError, dead_letters, event_pattern
 
 pytestmark = pytest.mark.parametrize("kind", ["redis", "nats"])
 AT_LEAST_ONCE: dict[str, Any] = {"delivery": "at-least-once"}
@@ -296,3 +296,9 @@ def shared_graves(place: Place, worker: Worker) -> Any:
         await worker.job(data, ctx)
 
     return job
+
+
+async def test_a_service_without_a_name_is_refused(place: Place) -> None:
+    """Two of them would be replicas of one."""
+    with pytest.raises(UsageError, match="it needs one of its own"):
+        Service(Worker(place.job).job, url=place.url, **AT_LEAST_ONCE)
