@@ -15,12 +15,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from classroom import marks
 from classroom.brokers.ports import Port
+from classroom.service_plan import Plan, ServiceError
 from classroom.service_replica import WORST_FIRST, Replica
 from classroom.service_text import advice, cell_lines
 from classroom.supervisor import Child, supervisor, tail
@@ -30,29 +30,6 @@ DRAIN_LIMIT = GRACE + 2  # seconds; whoever is not gone by then is killed
 READY_LIMIT = 30.0  # seconds; a service is ready in less than one
 LOGS_KEPT = 8  # starts of each replica whose logs are kept
 MOST_REPLICAS = 32
-
-
-class ServiceError(Exception):
-    """A service cell cannot be run, or its process is not there. The message says what to do next."""
-
-    def _render_traceback_(self) -> list[str]:
-        """In a notebook: the message alone, since the frames in between are ours, not the reader's."""
-        return [f"{type(self).__name__}: {self}"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a cell asks for: its code and its options. `broker_url` gives None for TCP and gRPC, which need none."""
-
-    source: str
-    on: str
-    broker_url: Callable[[], str | None]
-    delivery: str
-    group: str | None
-    replicas: int
-    http: bool
-    proto: str | None = None  # the absolute path of the .proto file (gRPC)
-    queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
 
 
 class Fleet:
@@ -113,9 +90,10 @@ class Fleet:
                 self.settled.set()
             self.changed()
 
-    async def restart(self) -> None:
+    async def restart(self, plan: Plan | None = None) -> None:
         async with self._lock:
             await self._drain(self.replicas)
+            self.plan = plan or self.plan
             self._start()
         await self.until_ready()
 

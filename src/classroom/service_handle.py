@@ -17,10 +17,9 @@ from classroom.service_fleet import (
     MOST_REPLICAS,
     READY_LIMIT,
     Fleet,
-    Plan,
-    ServiceError,
     services_loop,
 )
+from classroom.service_plan import Plan, ServiceError, queue_options
 from classroom.service_replica import Replica
 from classroom.service_text import summary
 
@@ -152,9 +151,15 @@ class ServiceHandle:
         self._told()
         await self._do(self._fleet.until_ready())
 
-    async def restart(self) -> None:
-        """Drain what runs, start again on the same port, wait until it is ready. The way back after `kill()`, too."""
-        await self._do(self._fleet.restart())
+    async def restart(self, *, prefetch: int | None = None) -> None:
+        """Drain what runs, start again on the same port, wait until it is ready. The way back after `kill()`, too.
+
+        With `prefetch` it goes on with another one (at least once only) until its cell is run again.
+        """
+        if prefetch is not None:
+            words = queue_options(self._fleet.wanted.delivery, prefetch)
+            self._fleet.wanted = replace(self._fleet.wanted, queue=(*self._fleet.wanted.queue, *words))
+        await self._do(self._fleet.restart(self._fleet.wanted))
 
     async def scale(self, replicas: int) -> None:
         """Have this many processes (1 to 32); those that are too many drain first. More than 1 needs a broker."""

@@ -39,8 +39,9 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any, NoReturn
 
-from classroom.service_fleet import MOST_REPLICAS, Plan, ServiceError, services_loop
+from classroom.service_fleet import MOST_REPLICAS, services_loop
 from classroom.service_handle import ONE_ON_TCP, ServiceHandle
+from classroom.service_plan import Plan, ServiceError, queue_options
 from classroom.service_text import as_html
 
 __all__ = ["ServiceError", "ServiceHandle", "register"]
@@ -48,7 +49,6 @@ __all__ = ["ServiceError", "ServiceHandle", "register"]
 OWN_PORT = ("tcp", "grpc")  # what needs no broker
 REFRESH = 0.2  # seconds between two updates of a live output
 SHOWN_LINES = 12
-MOST_PREFETCH = 65_535  # AMQP has two bytes for it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,7 +95,7 @@ class ServiceMagic:
             options.replicas,
             options.http,
             self._proto(options),
-            self._queue_options(options),
+            queue_options(options.delivery, options.prefetch, options.quorum, options.exchange),
         )
         plan.broker_url()  # an error, if there is no such broker
         self._compile(name, source)
@@ -132,22 +132,6 @@ class ServiceMagic:
         if options.replicas > 1 and options.http:
             raise ServiceError("%%service: --http goes with one replica only: one process owns the HTTP port")
         return options
-
-    @staticmethod
-    def _queue_options(options: argparse.Namespace) -> tuple[str, ...]:
-        """What `postoffice run` is told besides, word by word."""
-        for name, given in (("--prefetch", options.prefetch is not None), ("--quorum", options.quorum)):
-            if given and options.delivery == "at-most-once":
-                raise ServiceError(
-                    f"%%service: {name} is about messages that wait for their acknowledgement, and at most once none"
-                    f" does. Add: --delivery at-least-once"
-                )
-        if options.prefetch is not None and not 1 <= options.prefetch <= MOST_PREFETCH:
-            raise ServiceError(f"%%service: --prefetch takes 1 to {MOST_PREFETCH:,} messages, not {options.prefetch:,}")
-        words = ["--prefetch", str(options.prefetch)] if options.prefetch else []
-        words += ["--quorum"] if options.quorum else []
-        words += ["--exchange", options.exchange] if options.exchange else []
-        return tuple(words)
 
     @staticmethod
     def _proto(options: argparse.Namespace) -> str | None:

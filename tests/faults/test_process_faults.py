@@ -11,8 +11,8 @@ from contract_help import eventually
 
 from classroom.brokers import start_broker
 from classroom.faults import Crash, crash
-from classroom.service_fleet import Plan, ServiceError
 from classroom.service_handle import ServiceHandle
+from classroom.service_plan import Plan, ServiceError
 from postoffice import Client, ConnectionLost, PostOfficeError, RequestTimeout
 from postoffice.points import Point
 

@@ -1,0 +1,51 @@
+"""What a service cell asks for, as data, and the error of what it cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Plan", "ServiceError", "queue_options"]
+
+MOST_PREFETCH = 65_535  # AMQP has two bytes for it
+
+
+class ServiceError(Exception):
+    """A service cell cannot be run, or its process is not there. The message says what to do next."""
+
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook: the message alone, since the frames in between are ours, not the reader's."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def queue_options(
+    delivery: str, prefetch: int | None = None, quorum: bool = False, exchange: str | None = None
+) -> tuple[str, ...]:
+    """What `postoffice run` is told of the queue, word by word. Raises ServiceError for what cannot be."""
+    for name, given in (("prefetch", prefetch is not None), ("quorum", quorum)):
+        if given and delivery == "at-most-once":
+            raise ServiceError(
+                f"%%service: {name} is about messages that wait for their acknowledgement, and at most once none does."
+                " Add to its cell: --delivery at-least-once"
+            )
+    if prefetch is not None and not 1 <= prefetch <= MOST_PREFETCH:
+        raise ServiceError(f"%%service: prefetch takes 1 to {MOST_PREFETCH:,} messages, not {prefetch:,}")
+    words = ["--prefetch", str(prefetch)] if prefetch else []
+    words += ["--quorum"] if quorum else []
+    words += ["--exchange", exchange] if exchange else []
+    return tuple(words)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cell asks for: its code and its options. `broker_url` gives None for TCP and gRPC, which need none."""
+
+    source: str
+    on: str
+    broker_url: Callable[[], str | None]
+    delivery: str
+    group: str | None
+    replicas: int
+    http: bool
+    proto: str | None = None  # the absolute path of the .proto file (gRPC)
+    queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
