@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import redis.asyncio as redis
-from contract_help import Place, eventually
+from contract_help import LIMIT, Place, eventually
 
-from postoffice import Retry, Service, UnsupportedError, UsageError, dead_letters, event_pattern
+from classroom.brokers import start_broker
+from postoffice import Client, Retry, Service, UnsupportedError, UsageError, dead_letters, event_pattern
 from postoffice.transports import redis_consumer
 
 pytestmark = pytest.mark.parametrize("kind", ["redis"])
@@ -174,3 +175,30 @@ async def test_names_with_odd_characters_stay_apart(place: Place) -> None:
     await client.emit(f"c{place.name}", 1)
     await client.emit(f"b:c{place.name}", 2)
     await eventually(lambda: seen == {"a:b": [1, 1, 1], "a": [2, 2, 2]}, f"{seen}")
+
+
+async def test_with_every_write_synced_a_killed_redis_loses_nothing(place: Place) -> None:
+    """Stored before any service runs, while one handles them, and while copies wait for their next attempt."""
+    seen: list[Any] = []
+
+    @event_pattern(place.job, retry=Retry(attempts=9, initial=0.3, jitter=0))
+    async def job(data: Any, ctx: Any) -> None:
+        if ctx.attempt == 1 and data % 3 == 0:
+            raise ValueError("not yet")
+        seen.append(data)
+
+    async with (
+        await start_broker("redis", name=place.name, sync="always") as broker,
+        await Client.connect(broker.url, timeout=LIMIT, **AT_LEAST_ONCE) as client,
+    ):
+        for number in range(20):
+            await client.emit(place.job, number)
+        broker.kill()
+        await broker.restart()
+        async with Service(job, url=broker.url, name=place.name, **AT_LEAST_ONCE):
+            await eventually(lambda: len(seen) >= 13, "what is not tried again")
+            broker.kill()
+            await broker.restart()
+            await client.emit(place.job, 20)
+            await eventually(lambda: len(seen) == 21, f"all in {sorted(seen)}")
+    assert sorted(seen) == list(range(21))
