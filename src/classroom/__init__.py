@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from classroom.brokers import start_broker
     from classroom.checks import check
     from classroom.ledger import start_ledger
-    from classroom.views import dead_letter_browser, panel, timeline
+    from classroom.views import dead_letter_browser, panel, start_page, timeline
     from classroom.views.predict import predict
 
-__all__ = ["check", "dead_letter_browser", "measure", "panel", "predict", "start_broker", "start_ledger", "timeline"]
+__all__ = [
+    "check",
+    "dead_letter_browser",
+    "measure",
+    "panel",
+    "predict",
+    "start_broker",
+    "start_ledger",
+    "start_page",
+    "timeline",
+]
 
 _HOMES = {
     "check": "checks",
@@ -26,6 +36,7 @@ _HOMES = {
     "predict": "views.predict",
     "start_broker": "brokers",
     "start_ledger": "ledger",
+    "start_page": "views",
     "timeline": "views",
 }
 

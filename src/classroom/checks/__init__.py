@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from classroom import progress
 from classroom.checks.result import Condition, Result
 
 __all__ = ["Check", "CheckError", "Condition", "Result", "check"]
@@ -57,6 +58,7 @@ async def check(name: str, *, names: Mapping[str, Any] | None = None) -> Result:
         result.judge(f"{variable} is there to be checked", False, hint=_missing(variable, task.needs[variable]))
     if not missing:
         await task.judge(result, *(names[variable] for variable in task.needs))
+    progress.note("check", name, passed=result.passed)
     return result
 
 

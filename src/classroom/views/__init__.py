@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from classroom.events import Event
     from classroom.observe import Observed
     from classroom.service_handle import ServiceHandle
+    from classroom.views.start_page import StartPage
     from classroom.views.view import View
 
-__all__ = ["dead_letter_browser", "panel", "timeline"]
+__all__ = ["dead_letter_browser", "panel", "start_page", "timeline"]
 
 
 def panel(subject: ServiceHandle | Broker, *queues: str) -> View:
@@ -52,3 +53,10 @@ def timeline(seen: Observed | Iterable[Event], message: str | None = None) -> Vi
     from classroom.views.message_timeline import Timeline
 
     return Timeline(seen, message)
+
+
+def start_page() -> StartPage:
+    """The lessons and labs of this course, and what you have done of them. It is the same list as text."""
+    from classroom.views.start_page import StartPage
+
+    return StartPage()

@@ -70,7 +70,10 @@ class Timeline(View):
         what = "all messages" if self.chosen == ALL else f"message {self.chosen}"
         more = f" ({LISTED} of {len(lives):,}; those in trouble first)" if len(lives) > LISTED else ""
         options = {ALL: f"{len(lives):,} message{'' if len(lives) == 1 else 's'}", **listed}
-        blocks: list[Block] = [Pictured(self._picture), Choice("choose", f"Follow a message{more}", options, self.chosen)]
+        blocks: list[Block] = [
+            Pictured(self._picture),
+            Choice("choose", f"Follow a message{more}", options, self.chosen),
+        ]
         return Page("Message timeline", f"of {what}", blocks)
 
 

@@ -170,7 +170,7 @@ class Choice:
             rows = [tag("li", tag("b", f"{one}: "), text, self._chosen(one)) for one, text in self.options.items()]
             return tag("div", tag("p", tag("b", self.label)), tag("ul", rows))
         rows = [self._option(one, text) for one, text in self.options.items()]
-        return tag("fieldset", tag("legend", self.label), rows)
+        return tag("fieldset", tag("legend", self.label), tag("div", rows, class_="options"))
 
     def _chosen(self, one: str) -> str:
         return " (chosen)" if one == self.chosen else ""

@@ -62,11 +62,14 @@ class ServicePanel(View):
         name, replicas = self.service.name, self.service.replicas
         alive = [one for one in replicas if one.alive]
         gone = "" if alive else "no process runs: restart"
+        every = " all" if len(replicas) > 1 else ""
         paused = any(one.state == "paused" for one in alive)
         running = any(one.state != "paused" for one in alive)
         buttons = [
-            Button("kill", "Kill", f"{name}.kill()", why_not=gone),
-            Button("pause", "Pause", f"{name}.pause()", why_not=gone or ("" if running else "it is paused already")),
+            Button("kill", f"Kill{every}", f"{name}.kill()", why_not=gone),
+            Button(
+                "pause", f"Pause{every}", f"{name}.pause()", why_not=gone or ("" if running else "it is paused already")
+            ),
             Button("resume", "Resume", f"await {name}.resume()", why_not="" if paused else "it is not paused"),
             Button("restart", "Restart", f"await {name}.restart()"),
             Button("stop", "Stop", f"await {name}.stop()", why_not=gone),

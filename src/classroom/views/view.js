@@ -1,7 +1,6 @@
 // Shows a view's HTML, keeps what the reader has under hand, and sends what is pressed. All decisions are Python's.
 
 const KEPT = { DETAILS: ["open"], TEXTAREA: ["style"] }; // the reader's own
-let views = 0;
 
 const keyOf = (node) => (node.nodeType === 1 ? node.tagName + (node.dataset.key ?? "") : node.nodeType);
 
@@ -39,7 +38,7 @@ function parsed(html, prefix) {
 }
 
 function render({ model, el }) {
-  const prefix = `dlo${++views}-`;
+  const prefix = `dlo-${crypto.getRandomValues(new Uint32Array(1))[0]}-`; // each view loads this module anew
   el.classList.add("dlo-view");
   const root = document.createElement("div");
   root.setAttribute("role", "region");
