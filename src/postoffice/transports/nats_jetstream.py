@@ -9,7 +9,8 @@ server loses nothing, a power cut may.
 
 Requests stay on core NATS, and a service hears core events of its patterns, as a NestJS client emits them: those at
 most once, by every replica (or one of a group); one that fails is stored from then on. Patterns may have wildcards.
-An event sent again with the same message_id within two minutes is stored once.
+An event sent again with the same message_id within two minutes is stored once. The server counts deliveries, not
+whose fault it was: what was under way each time that a deadly event killed the service ends as "crashed" with it.
 """
 
 from __future__ import annotations

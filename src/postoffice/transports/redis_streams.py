@@ -3,6 +3,8 @@
 Guarantee: `emit` returns once Redis has the entry; a service acknowledges it after its handlers have finished. What a
 replica holds that dies, or falls silent for `ack_wait`, goes to another one, so work may be done twice. A failed
 event becomes a copy that waits, or a dead letter, in the same step that acknowledges it: never both, never none.
+What was under way beside an event that kills its service is not blamed: from the third delivery on, suspects are taken
+over one at a time.
 Redis itself forgets in a crash what it has not written: with its default snapshots everything since the last one,
 with `appendfsync everysec` up to a second when the power fails, with `always` nothing.
 
