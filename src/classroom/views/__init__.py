@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from classroom.events import Event
     from classroom.observe import Observed
     from classroom.service_handle import ServiceHandle
-    from classroom.views.start_page import StartPage
+    from classroom.views.contents import StartPage
     from classroom.views.view import View
 
 __all__ = ["dead_letter_browser", "panel", "start_page", "timeline"]
@@ -57,6 +57,6 @@ def timeline(seen: Observed | Iterable[Event], message: str | None = None) -> Vi
 
 def start_page() -> StartPage:
     """The lessons and labs of this course, and what you have done of them. It is the same list as text."""
-    from classroom.views.start_page import StartPage
+    from classroom.views.contents import StartPage
 
     return StartPage()
