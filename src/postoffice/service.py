@@ -78,6 +78,11 @@ class Service:
         self.handlers = collect(*targets, methods=can.methods, texts=can.texts)
         self.name = name or "service"
         self.grace = grace
+        if delivery == "at-least-once" and not (name or group):
+            raise UsageError(
+                "at least once a service needs a name: what waits for it at the broker is kept under it."
+                " Service(..., name='users'). Nothing was started."
+            )
         durable = self._durable(group or self.name, ack_wait, quorum) if delivery == "at-least-once" else None
         if durable is None:
             self._refuse_promises(url, quorum)

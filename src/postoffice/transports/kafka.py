@@ -1,9 +1,10 @@
 """Kafka: a topic per route, replies through `<topic>.reply`; kafka_records.py says what a record holds.
 
-Guarantee: at most once. A message is committed as read before its handler runs, so a crash of the service loses what
-was under way and repeats nothing; an event whose handler raises is logged and not tried again (NestJS retries it, and
-blocks the partition meanwhile). A record that is sent again by a retry is written once (an idempotent producer).
-Kafka keeps messages: a service that comes back takes what came while it was away, except before its very first start.
+Guarantee: at most once; at least once is kafka_durable.py's. A message is committed as read before its handler runs, so
+a crash of the service loses what was under way and repeats nothing; an event whose handler raises is logged and not
+tried again (NestJS retries it, and blocks the partition meanwhile). A record that is sent again by a retry is written
+once (an idempotent producer). Kafka keeps messages: a service that comes back takes what came while it was away, except
+before its very first start.
 
 A service reads as the group `<group>-server`, and its name is the group unless another is given: of the replicas of a
 group one gets a message, each group gets it once. No more replicas work than a topic has partitions (one, by default).
@@ -24,7 +25,8 @@ from ..errors import ConnectError, PatternError
 from .base import Capabilities, Deliver, reason_of
 from .broker import BrokerTransport
 from .kafka_delivery import TOPIC, KafkaDelivery
-from .kafka_driver import Membership, NestRoundRobin, Outbox, committed, gone, options, reach, stop
+from .kafka_driver import Membership, NestRoundRobin, committed, gone, options, reach, stop
+from .kafka_outbox import Outbox
 from .kafka_records import (
     CORRELATION_ID,
     REPLY_PARTITION,

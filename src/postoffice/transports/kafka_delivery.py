@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
 
 from .. import messages
+from ..durable import HISTORY, History
 from .base import Delivery
-from .kafka_driver import Outbox
+from .kafka_offsets import Place
+from .kafka_outbox import Outbox
 from .kafka_records import (
     CORRELATION_ID,
     REPLY_PARTITION,
     REPLY_TOPIC,
     Record,
     as_last,
+    dead_record,
     reply_record,
     to_json,
     with_text,
 )
+from .kafka_topics import requeue_topic, retry_topic
 
-__all__ = ["TOPIC", "KafkaDelivery"]
+if TYPE_CHECKING:
+    from .kafka_durable import KafkaDurableTransport
+
+__all__ = ["TOPIC", "KafkaDelivery", "KafkaDurableDelivery"]
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,243}")  # Kafka allows 249 characters; `.reply` needs six
 END = b"{" + messages.END_FIELDS + b"}"  # the end of a stream, without a value
@@ -69,3 +78,41 @@ class KafkaDelivery(Delivery):
         if self._held is not None:
             self._outbox.add(self._reply_topic, self._held)
             self._held = None
+
+
+class KafkaDurableDelivery(KafkaDelivery):
+    """At least once: it is finished in its place of a partition, and its copies go to topics of its group."""
+
+    __slots__ = ("_partition_read", "_place", "_reader", "_record")
+
+    def __init__(self, reader: KafkaDurableTransport, record: Any, place: Place) -> None:
+        super().__init__(reader.outbox, record)
+        self._reader = reader
+        self._record = record
+        self._place = place
+        self._partition_read = TopicPartition(record.topic, record.partition)
+        self.message_id = self.message_id or f"{record.topic}-{record.partition}-{record.offset}"
+
+    async def ack(self) -> None:
+        self._place.finish(self._record.offset)
+        if self.is_request:
+            await self._reader.commit()
+        else:
+            self._reader.finished.set()
+
+    async def retry(self, after: float, history: History) -> None:
+        kept = [(name, value) for name, value in self._record.headers if name != HISTORY]
+        headers = [*kept, (HISTORY, history.header().encode())]
+        topic = retry_topic(self._reader.owner, after)
+        await self._reader.outbox.store(topic, Record(self._record.value, headers, self._record.key))
+
+    async def dead_letter(self, queue: str, history: History) -> None:
+        await self._reader.outbox.store(queue, dead_record(self._record, history))
+
+    @property
+    def taken_back(self) -> bool:
+        return self._reader.places.get(self._partition_read) is not self._place
+
+    @property
+    def source(self) -> str:
+        return requeue_topic(self._reader.owner)

@@ -7,6 +7,7 @@ handled too. An event that failed is written once more before it counts as finis
 partitions are paused until the first event in it is due, or to a topic of dead letters. These topics belong to
 the group, so that no other service on the same topics gets such an event again.
 
+What is acknowledged counts as finished; the commit that says so follows at once, together with others.
 Kafka has one offset for a partition: an event that takes long holds up the commit of those behind it, so no more than
 `prefetch` of them go past it. It does not count deliveries: an event that kills its service is read again for ever.
 When replicas come or go, partitions are handed over once what is under way has finished, within HANDOVER seconds; what
@@ -26,55 +27,18 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ..durable import HISTORY, History
 from .base import Capabilities, Deliver
 from .kafka import FETCH_WAIT, POLL, SESSION, KafkaTransport, check_topic
-from .kafka_delivery import KafkaDelivery
+from .kafka_delivery import KafkaDurableDelivery
 from .kafka_driver import NestRoundRobin, committed, options
 from .kafka_offsets import Place
-from .kafka_records import Record, dead_record, sent_record
+from .kafka_records import Record, sent_record
 from .kafka_topics import delays_of, make, requeue_topic, retry_topic
 
 __all__ = ["KafkaDurableTransport"]
 
 HANDOVER = 4.0  # seconds that a rebalance waits for what is under way: less than SESSION, which is its limit
 UNLIMITED = 86_400_000  # ms between two reads: a handler may take long, and a replica that is gone sends no heartbeats
-
-
-class KafkaDurableDelivery(KafkaDelivery):
-    __slots__ = ("_partition_read", "_place", "_reader", "_record")
-
-    def __init__(self, reader: KafkaDurableTransport, record: Any, place: Place) -> None:
-        super().__init__(reader.outbox, record)
-        self._reader = reader
-        self._record = record
-        self._place = place
-        self._partition_read = TopicPartition(record.topic, record.partition)
-        self.message_id = self.message_id or f"{record.topic}-{record.partition}-{record.offset}"
-
-    async def ack(self) -> None:
-        self._place.finish(self._record.offset)
-        if self.is_request:
-            await self._reader.commit()
-        else:
-            self._reader.finished.set()
-
-    async def retry(self, after: float, history: History) -> None:
-        kept = [(name, value) for name, value in self._record.headers if name != HISTORY]
-        headers = [*kept, (HISTORY, history.header().encode())]
-        topic = retry_topic(self._reader.owner, after)
-        await self._reader.outbox.store(topic, Record(self._record.value, headers, self._record.key))
-
-    async def dead_letter(self, queue: str, history: History) -> None:
-        await self._reader.outbox.store(queue, dead_record(self._record, history))
-
-    @property
-    def taken_back(self) -> bool:
-        return self._reader.places.get(self._partition_read) is not self._place
-
-    @property
-    def source(self) -> str:
-        return requeue_topic(self._reader.owner)
 
 
 class KafkaDurableTransport(KafkaTransport):

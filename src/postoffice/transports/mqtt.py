@@ -1,8 +1,8 @@
 """MQTT 3.1.1: a topic per route, replies on `<topic>/reply`.
 
 Guarantee: at most once. Everything travels with QoS 0, as with NestJS: the broker hands a message to whoever is
-subscribed at that moment. QoS 1 (at least once) is not built yet. Nobody is told when no one listens: a request then
-times out. MQTT 3.1.1 has no headers: ours travel in the packet.
+subscribed at that moment. At least once is mqtt_durable.py's. Nobody is told when no one listens: a request then times
+out. MQTT 3.1.1 has no headers: ours travel in the packet.
 
 A `/` in a pattern separates levels; in a handler's pattern `+` matches one level, and `#` the rest. Of the handlers
 that match a topic the exact one takes the message, else the first with wildcards (those of messages before those of
