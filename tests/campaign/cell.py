@@ -84,6 +84,7 @@ class Cell:
         self.config, self.fault, self.seed, self.broker, self.messages = config, fault, seed, broker, messages
         self.random = random.Random(f"{config.name} {fault.name} {seed}")
         self.name = f"cell_{secrets.token_hex(6)}"
+        self.event = f"numbered.{self.name}"  # of this cell alone: a new group reads all that its topic holds
         self.interruptions = 0  # breaks of the broker or of the network, after which unacknowledged messages come again
         self.workers: list[Worker] = []
         self.attempted: dict[int, float] = {}
@@ -130,7 +131,7 @@ class Cell:
             await asyncio.gather(*(one.abandon() for one in self.workers))
 
     def _worker(self, url: str, folder: Path, number: int) -> Worker:
-        environment = {"EFFECTS": str(self.effects)}
+        environment = {"EFFECTS": str(self.effects), "EVENT": self.event}
         if self.config.durable:
             environment["GRAVES"] = f"{self.name}.graves"
         if self.fault.crash and number == 0:
@@ -155,7 +156,7 @@ class Cell:
                 if special := self.poison | self.flaky:
                     data |= {"what": self.fault.what[0]} if number in special and self.fault.what else {}
                 try:
-                    await client.emit("numbered", data, message_id=f"{self.name}-{number}")
+                    await client.emit(self.event, data, message_id=f"{self.name}-{number}")
                     self.acknowledged[number] = time.time()
                 except PostOfficeError as error:
                     (self.unknown if error.may_have_happened else self.refused).append(number)

@@ -1,6 +1,6 @@
 """The service that a campaign breaks: it writes the number of each message to a file, which is its effect.
 
-What it is told comes by environment: EFFECTS (the file), GRAVES (its dead-letter queue), CRASH ("point:nth", once).
+What it is told comes by environment: EVENT (the pattern), EFFECTS (the file), GRAVES (its dead-letter queue), CRASH ("point:nth", once).
 """
 
 import asyncio
@@ -40,7 +40,7 @@ RETRY = Retry(attempts=4, initial=0.1, factor=2, jitter=0.5)
 PROMISES = {"retry": RETRY, "dead_letter": os.environ["GRAVES"]} if DURABLE else {}
 
 
-@event_pattern("numbered", **PROMISES)
+@event_pattern(os.environ["EVENT"], **PROMISES)
 async def numbered(data: dict[str, int | str], ctx: Context) -> None:
     number, what = int(data["number"]), data.get("what")
     await asyncio.sleep(WORK)
