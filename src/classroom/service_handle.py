@@ -12,6 +12,7 @@ from classroom import marks
 from classroom.faults.crash import Crash
 from classroom.faults.crash import plan as plan_of
 from classroom.faults.fault import Fault
+from classroom.keeping import KeptUp
 from classroom.service_fleet import (
     DRAIN_LIMIT,
     MOST_REPLICAS,
@@ -188,6 +189,10 @@ class ServiceHandle:
     def stopped(self, replica: int | None = None) -> Fault:
         """`async with users.stopped():` SIGTERM as by `stop()`, all or one; started again at the end."""
         return Fault(f"{self.name} stopped", lambda: self._do(self._fleet.stop(replica)), self._bring_back)
+
+    def kept_up(self) -> KeptUp:
+        """`async with users.kept_up() as kept:` started again whenever it crashes; `kept.crashes` counts."""
+        return KeptUp(self)
 
     def crash_at(
         self,
