@@ -1,6 +1,7 @@
 """The service that a campaign breaks: it writes the number of each message to a file, which is its effect.
 
-What it is told comes by environment: EVENT (the pattern), EFFECTS (the file), GRAVES (its dead-letter queue), CRASH ("point:nth", once).
+What it is told comes by environment: EVENT (the pattern), EFFECTS (the file), GRAVES (its dead-letter queue), and
+CRASH ("point:nth", once).
 """
 
 import asyncio
