@@ -22,6 +22,7 @@ __all__ = ["Letters", "ago", "described", "read"]
 T = TypeVar("T")
 SHOWN = 50  # letters that a list shows
 UNCHANGED: Any = object()
+POLL = 0.1  # seconds between two looks of `wait`
 LINE = 100  # characters of a reason or a body in a list
 
 _turns: dict[tuple[str, str], asyncio.Lock] = {}  # on the services' loop
@@ -56,6 +57,21 @@ class Letters(Sequence[DeadLetter]):
     async def again(self) -> Letters:
         """Look again; the same list, as it is now."""
         self.found = await _on_services_loop(_list(self.url, self.queue))
+        return self
+
+    async def wait(self, count: int, timeout: float = 30.0) -> Letters:
+        """Look again until so many letters lie there; the same list, as it is then.
+
+        Raises TimeoutError after `timeout` seconds, with what lies there.
+        """
+        end = time.monotonic() + timeout
+        while len(await self.again()) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"{len(self):,} of {count:,} letters have come to {self.queue!r} within {timeout:g} s. Is"
+                    f" the service up whose letters these are, and did a handler fail? Its log is below its cell.\n{self!r}"
+                )
+            await asyncio.sleep(POLL)
         return self
 
     async def act(self, verb: str, *arguments: Any) -> Any:

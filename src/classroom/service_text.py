@@ -40,20 +40,23 @@ def cell_lines(lines: Iterable[str], name: str) -> list[str]:
         re.compile(form) for form in (rf'File "[^"]*{file}", line', rf"/\S*{file}:(?=\d)", rf"/\S*{file}")
     )
     kept: list[str] = []
-    frames: list[str] | None = None  # frames since a traceback began, before the first one of the cell
+    left_out: list[str] | None = None  # frames outside the cell, of the traceback that is being read
+    ours = showing = False  # whether it has a frame of the cell; whether the frame being read is one
     for line in lines:
         line = frame.sub(f"Cell {name}, line", line)
         line = path.sub(f"the cell of {name}", place.sub(f"Cell {name}, line ", line))
         if len(line) > LINE_LIMIT:
             line = line[:LINE_LIMIT] + f"… ({len(line)} characters)"
-        if frames is not None and line.startswith(" ") and not line.startswith(f"  Cell {name},"):
-            frames.append(line)
+        if left_out is not None and line.startswith(" "):
+            if line.startswith(("  File ", "  Cell ")):
+                showing = line.startswith(f"  Cell {name},")
+                ours |= showing
+            (kept if showing else left_out).append(line)
             continue
-        if frames and not line.startswith(" "):
-            kept += frames  # the traceback has ended, and the cell was not in it
+        kept += left_out or [] if not ours else []  # the traceback has ended
         kept.append(line)
-        frames = [] if line.endswith(TRACEBACK) else None
-    return kept + (frames or [])
+        left_out, ours, showing = ([] if line.endswith(TRACEBACK) else None), False, False
+    return kept + (left_out or [] if not ours else [])
 
 
 def advice(lines: list[str], knows: Callable[[str], bool]) -> list[str]:
