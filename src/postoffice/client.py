@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -11,13 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from . import deadlines, messages, tracing
 from .durable import MESSAGE_ID, Durable
-from .errors import ConnectionLost, PostOfficeError, RequestTimeout, RpcError, UsageError
+from .errors import RequestTimeout, UsageError
 from .patterns import Pattern, route
-from .pending import Deadlines, Waiting, nobody, text_error
+from .pending import Pending, Waiting
 from .service import DeliveryMode
 from .tls import Tls
 from .transports import create
@@ -25,7 +22,6 @@ from .transports.base import Transport
 
 __all__ = ["Client"]
 
-log = logging.getLogger("postoffice")
 _END = object()  # the mark after a stream's last value
 DEFAULT_TIMEOUT = 5.0  # seconds; NestJS has none and waits for ever
 
@@ -37,10 +33,9 @@ class Client:
         self._transport = transport
         self._timeout = timeout
         self.durable = transport.durable is not None  # whether emit returns once the broker has stored the event
-        self._pending: dict[str, Waiting] = {}
+        self._pending = transport.replies = Pending(transport.public_url)
         self._prefix = secrets.token_hex(8)  # ids are unique across clients: some share a reply channel
         self._count = 0
-        self._deadlines = Deadlines(self._expire)
         self._closed = False
 
     @classmethod
@@ -80,7 +75,6 @@ class Client:
             tls=tls,
         )
         client = cls(transport, _seconds(timeout))
-        transport.replies = client
         await transport.connect()
         return client
 
@@ -112,7 +106,7 @@ class Client:
         try:
             return await waiting.future
         finally:
-            self._pending.pop(waiting.id, None)
+            self._pending.remove(waiting)
 
     async def stream(
         self,
@@ -131,7 +125,7 @@ class Client:
                 yield value
             waiting.future.result()  # raises what ended the stream, if an error did
         finally:
-            self._pending.pop(waiting.id, None)
+            self._pending.remove(waiting)
             waiting.drop()
 
     async def emit(
@@ -183,8 +177,7 @@ class Client:
     async def close(self) -> None:
         """Send what is buffered and close. Calls that still wait get a ConnectionLost."""
         self._closed = True
-        self.on_lost(ConnectionLost("this client was closed while a reply was awaited. The work may have happened."))
-        self._deadlines.close()
+        self._pending.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Client:
@@ -213,11 +206,10 @@ class Client:
         headers = tracing.requesting(self._transport.name, waiting, deadlines.outgoing(headers, limit))
         try:
             packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
-            self._pending[request_id] = waiting
-            self._deadlines.add(loop.time() + limit, request_id)
+            self._pending.add(waiting)
             await self._hand_over(self._transport.request(address, packet, request_id, headers), limit, address)
         except BaseException as error:
-            self._pending.pop(request_id, None)
+            self._pending.remove(waiting)
             if isinstance(error, Exception) and not waiting.future.done():
                 waiting.future.set_exception(error)  # its span says so
             waiting.drop()
@@ -246,51 +238,6 @@ class Client:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this client is closed. Nothing was sent. Connect a new one: await Client.connect(url)")
-
-    # what the transport tells
-
-    def on_reply(self, packet: bytes, request_id: str | None = None) -> None:
-        """A reply packet has come. One that nobody waits for is dropped: it is late, or for another client."""
-        try:
-            reply = messages.read_reply(packet)
-            if request_id is None:
-                request_id = str(messages.decode(reply.id))
-            waiting = self._pending.get(request_id)
-            if waiting is None or waiting.future.done():
-                return
-            if reply.failed:
-                waiting.future.set_exception(self._error(messages.decode(reply.err), waiting.route))
-                return
-            if reply.has_value:
-                waiting.take(messages.decode(reply.response))
-        except msgspec.DecodeError as error:
-            log.error("a reply that is no JSON was dropped: %s", error)
-            return
-        if reply.last:
-            waiting.future.set_result(waiting.value)
-
-    def on_nobody(self, request_id: str, reason: str) -> None:
-        if request_id in self._pending:
-            self._fail(request_id, nobody(self._pending[request_id].route, self._transport.public_url, reason))
-
-    def on_lost(self, error: ConnectionLost) -> None:
-        for request_id in list(self._pending):
-            self._fail(request_id, ConnectionLost(*error.args))
-
-    def _fail(self, request_id: str, error: Exception) -> None:
-        waiting = self._pending.get(request_id)
-        if waiting is not None and not waiting.future.done():
-            waiting.future.set_exception(error)
-
-    def _error(self, error: Any, address: str) -> PostOfficeError:
-        if error == messages.NO_HANDLER:
-            return nobody(address, self._transport.public_url, "the service has no such message pattern")
-        return RpcError(error) if not isinstance(error, str) else text_error(error)
-
-    def _expire(self, request_id: str) -> None:
-        waiting = self._pending.get(request_id)
-        if waiting is not None:
-            self._fail(request_id, waiting.late())
 
 
 def _seconds(timeout: float) -> float:
