@@ -68,8 +68,9 @@ class Letters(Sequence[DeadLetter]):
         while len(await self.again()) < count:
             if time.monotonic() > end:
                 raise TimeoutError(
-                    f"{len(self):,} of {count:,} letters have come to {self.queue!r} within {timeout:g} s. Is"
-                    f" the service up whose letters these are, and did a handler fail? Its log is below its cell.\n{self!r}"
+                    f"{len(self):,} of {count:,} letters have come to {self.queue!r} within {timeout:g} s. Is the"
+                    " service up whose letters these are, and did a handler fail? Its log is below its cell.\n"
+                    f"{self!r}"
                 )
             await asyncio.sleep(POLL)
         return self

@@ -9,7 +9,7 @@
 
 The magic returns at once and binds the handle `users` (see `ServiceHandle`); `await users` waits until it is ready.
 Running the cell again deploys it again: the old process drains first. The cell is a module of its own, so it imports
-and defines all that it uses. The address of `users` is in USERS_URL for every service started later, on TCP and gRPC.
+and defines all that it uses.
 
     --on          tcp or grpc (a port of its own), a variable that holds a broker, or an address
     --delivery    at-most-once (the default) or at-least-once
@@ -30,7 +30,6 @@ import asyncio
 import builtins
 import contextlib
 import keyword
-import os
 import shlex
 import threading
 import traceback
@@ -79,7 +78,6 @@ class ServiceMagic:
         self.services: dict[str, ServiceHandle] = {}
         self.cells: dict[str, str] = {}  # service name -> id of its cell, where the front end tells it
         self.views: dict[str, View] = {}
-        self.told: set[str] = set()  # environment variables that are ours
 
     def __call__(self, line: str, cell: str) -> None:
         options = self._options(line)
@@ -104,16 +102,8 @@ class ServiceMagic:
         self.cells[name] = self._cell_id()
         if name in self.views:
             self.views[name].close()
-        self._tell_address(handle)
         handle.deploy(plan)
         self._show(handle)
-
-    def _tell_address(self, handle: ServiceHandle) -> None:
-        """Processes started from now on find it by <NAME>_URL, where it has a port and nobody else has that name."""
-        variable = f"{handle.name.upper()}_URL"
-        if handle.url.partition("://")[0] in OWN_PORT and (variable in self.told or variable not in os.environ):
-            os.environ[variable] = handle.url
-            self.told.add(variable)
 
     def _options(self, line: str) -> argparse.Namespace:
         try:
