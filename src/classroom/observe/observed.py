@@ -23,6 +23,8 @@ __all__ = ["Observed", "observe", "timeline"]
 
 T = TypeVar("T")
 COMPLETE_LIMIT = 5.0  # seconds
+SEEN_LIMIT = 30.0  # seconds
+POLL = 0.02  # seconds between two looks
 LISTED = 20  # traces
 _the_one: Observed | None = None
 
@@ -90,8 +92,25 @@ class Observed:
             if loop.time() >= end:
                 return settled
             before = self.store.taken
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL)
         return True
+
+    async def seen(self, messages: str | Iterable[str], what: str, limit: float = SEEN_LIMIT) -> None:
+        """Wait until each of these messages has had an event of this kind, such as "acknowledged" or "dead-lettered".
+
+        Raises TimeoutError after `limit` seconds, with what was seen of the first one that is missing.
+        """
+        wanted, loop = {messages} if isinstance(messages, str) else {*messages}, asyncio.get_running_loop()
+        end = loop.time() + limit
+        while missing := wanted - {one.message for one in self.events() if one.what == what}:
+            if loop.time() >= end:
+                first = min(missing)
+                so_far = ", ".join(one.what for one in self.events(first)) or "nothing"
+                raise TimeoutError(
+                    f"{len(missing):,} of {len(wanted):,} messages were not {what} within {limit:g} s."
+                    f" Of {first!r} was seen: {so_far}. Is its service up, and was it started after `await observe()`?"
+                )
+            await asyncio.sleep(POLL)
 
     def _settled(self) -> bool:
         spans = self.spans()
