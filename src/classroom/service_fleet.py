@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import dropwhile
 from pathlib import Path
 
 from classroom import marks
@@ -28,6 +29,7 @@ from classroom.supervisor import Child, supervisor, tail
 GRACE = 10.0  # seconds that handlers have to finish when the service is stopped
 DRAIN_LIMIT = GRACE + 2  # seconds; whoever is not gone by then is killed
 READY_LIMIT = 30.0  # seconds; a service is ready in less than one
+MORE = 60  # lines of a log that are read besides those wanted: frames will be taken out
 LOGS_KEPT = 8  # starts of each replica whose logs are kept
 MOST_REPLICAS = 32
 
@@ -154,7 +156,7 @@ class Fleet:
 
     def printed(self, logs: Iterable[Path], lines: int, advise: bool = True) -> list[str]:
         """The last lines of some logs, with the cell's line numbers; advice after a known error."""
-        raw = [line for path in logs for line in tail(path, lines + 20)]  # frames will be taken out
+        raw = [line for path in logs for line in _whole(tail(path, lines + MORE), lines + MORE)]
         found = cell_lines(raw, self.name)[-lines:] if lines > 0 else []
         return found + (advice(found, self._knows) if advise else [])
 
@@ -250,6 +252,11 @@ class Fleet:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         marks.mark(f"{self.name} {replica.number}", replica.state, how, replica.child.ended_at)
         self.changed()
+
+
+def _whole(lines: list[str], most: int) -> list[str]:
+    """Without the rest of a traceback that began before the first of `most` lines."""
+    return list(dropwhile(lambda line: line.startswith(" "), lines)) if len(lines) == most else lines
 
 
 @cache

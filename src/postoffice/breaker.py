@@ -148,7 +148,9 @@ class CircuitBreaker:
             if failed:
                 self._change("open", f"a probe failed: {type(error).__name__}")
             elif len(self._outcomes) >= self._probes:
-                self._change("closed", f"{self._probes} probes went well")
+                self._change(
+                    "closed", "the probe went well" if self._probes == 1 else f"{self._probes} probes went well"
+                )
         elif len(self._outcomes) >= self._minimum and sum(self._outcomes) >= self._ratio * len(self._outcomes):
             self._change("open", f"{sum(self._outcomes)} of the last {len(self._outcomes)} calls failed")
 
