@@ -74,17 +74,19 @@ class Settling:
             return
         reason = f"{type(error).__name__}: {error}"
         retry = handler.retry
-        if retry is None or not retry.covers(error):
-            kind: Kind = "invalid" if isinstance(error, InvalidPayload) else "permanent"
-            await self._give_up(delivery, handler.dead_letter or self._queue, reason, kind)
-        elif (after := retry.delay(delivery.attempt)) is None:
-            await self._give_up(delivery, handler.dead_letter or self._queue, reason, "exhausted")
-        else:
+        after = retry.delay(delivery.attempt) if retry is not None and retry.covers(error) else None
+        if after is not None:
             history = self._history(delivery).failed(delivery.attempt, reason, "retried")
             log.warning(
                 "%s: %s comes again in %g s, after attempt %d", self.name, handler.route, after, delivery.attempt
             )
             await self._store(lambda: delivery.retry(after, history), delivery, "retried")
+            return
+        kind: Kind = "invalid" if isinstance(error, InvalidPayload) else "permanent"
+        kind = "exhausted" if retry is not None and retry.covers(error) else kind
+        queue = handler.dead_letter or self._queue
+        log.error("%s: %s is given up after attempt %d: see %s", self.name, handler.route, delivery.attempt, queue)
+        await self._give_up(delivery, queue, reason, kind)
 
     def _limit(self, handlers: Iterable[Handler]) -> int:
         assert self._durable is not None
