@@ -38,6 +38,7 @@ class BrokerPanel(View):
         self._latency: Fault | None = None
         self._ms = 0.0
         self._faults: list[str] = []
+        self.settings = {"latency"}
         self.verbs = {
             "kill": lambda press: asyncio.to_thread(broker.kill),
             "pause": lambda press: asyncio.to_thread(broker.pause),

@@ -34,6 +34,7 @@ class LetterBrowser(View):
         self._gauge: Gauge | None = None
         self._count = -1
         self._done = ""
+        self.settings = {"choose"}
         self.verbs = {
             "choose": self._choose,
             "requeue": self._requeue,

@@ -36,6 +36,7 @@ class Timeline(View):
         self._seen = (-1, "")  # how many spans had come, and which message was chosen
         self._lives: dict[str, str] = {}
         self._picture: Picture | None = None
+        self.settings = {"choose"}
         self.verbs = {"choose": self._choose}
 
     async def look(self) -> None:

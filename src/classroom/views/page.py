@@ -148,7 +148,11 @@ class Slider:
             step=f"{self.step:g}", value=f"{self.value:g}", aria_valuetext=shown, data_unit=self.unit, title=self.code,
         )  # fmt: skip
         return tag(
-            "div", tag("label", self.label, for_=self.act), slide, tag("output", shown, for_=self.act), class_="row"
+            "div",
+            tag("label", self.label, for_=self.act),
+            slide,
+            tag("span", shown, class_="amount", aria_hidden="true"),
+            class_="row",
         )
 
 
@@ -248,4 +252,10 @@ class Page:
         if not self.trouble:
             return None
         folded = tag("details", tag("summary", "Traceback"), tag("pre", self.traceback, tabindex="0"))
-        return tag("div", tag("b", "✕ Problem: "), self.trouble, folded if self.traceback else None, class_="trouble")
+        return tag(
+            "div",
+            tag("b", "✕ Problem: "),
+            tag("span", self.trouble),
+            folded if self.traceback else None,
+            class_="trouble",
+        )

@@ -56,6 +56,7 @@ class Prediction(View):
         self.name = f"prediction {ident}"
         self.ident, self.question, self.options, self.misconceptions = ident, question, options, misconceptions
         self.guessed: str | None = None
+        self.settings = {"guess"}
         self.verbs = {"guess": self._press}
 
     def guess(self, option: str) -> None:

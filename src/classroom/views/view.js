@@ -32,6 +32,9 @@ function parsed(html, prefix) {
   for (const node of template.content.querySelectorAll("[id]")) node.id = prefix + node.id;
   for (const node of template.content.querySelectorAll("[for]")) node.setAttribute("for", prefix + node.htmlFor);
   for (const node of template.content.querySelectorAll("input[name]")) node.name = prefix + node.name;
+  // a key is for the control that has the focus, not for a command of the notebook
+  for (const node of template.content.querySelectorAll("button, input, textarea, summary, [tabindex]"))
+    node.dataset.lmSuppressShortcuts = "true";
   const root = document.createElement("div");
   root.append(template.content);
   return root;
@@ -42,10 +45,14 @@ function render({ model, el }) {
   el.classList.add("dlo-view");
   const root = document.createElement("div");
   root.setAttribute("role", "region");
-  root.dataset.lmSuppressShortcuts = "true"; // keys are for the controls, not for the notebook's commands
   el.append(root);
 
+  let ended = false;
   const show = () => {
+    if (ended) {
+      root.textContent = "The kernel that this view belonged to has ended. Run its cell again to see what is now.";
+      return;
+    }
     const id = root.contains(document.activeElement) && document.activeElement.id;
     const atEnd = new Set();
     for (const [index, node] of root.querySelectorAll("[data-tail]").entries())
@@ -80,13 +87,19 @@ function render({ model, el }) {
     if (!event.target.matches("input[type=range]")) return;
     const shown = `${event.target.value} ${event.target.dataset.unit}`;
     event.target.setAttribute("aria-valuetext", shown);
-    event.target.parentElement.querySelector("output").textContent = shown;
+    event.target.parentElement.querySelector(".amount").textContent = shown;
   });
 
+  const turned = async () => { // the kernel went, or is back
+    ended = !(await model.widget_manager.get_model(model.get("ident")).catch(() => null))?.comm_live;
+    show();
+  };
+  model.on("comm_live_update", turned);
   model.on("change:html", show);
   show();
   model.send({ act: "shown" });
   return () => {
+    model.off("comm_live_update", turned);
     model.off("change:html", show);
     model.send({ act: "hidden" });
   };

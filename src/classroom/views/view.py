@@ -56,6 +56,8 @@ class View:
 
     def __init__(self) -> None:
         self.verbs: dict[str, Callable[[Press], Awaitable[None]]] = {}
+        self.settings: set[str] = set()  # those verbs that choose a value, rather than do something once
+        self._next: Press | None = None
         self.busy = ""  # what is being done
         self._trouble = ("", "")
         self._widget: Any = None
@@ -99,6 +101,7 @@ class View:
             _take_its_place(self)
             page = self.shown()
             self._widget = ViewWidget(html=page.html(live=True), label=page.title)
+            self._widget.ident = self._widget.model_id
             self._widget.on_msg(self._heard)
             bundle = self._widget._repr_mimebundle_() or {}
             widget = bundle[0] if isinstance(bundle, tuple) else bundle
@@ -168,7 +171,10 @@ class View:
 
     async def _act(self, press: Press) -> None:
         """One thing at a time; what goes wrong stands in the view, since nobody sees a callback's error."""
-        if self.busy or press.act not in self.verbs:
+        if press.act not in self.verbs:
+            return
+        if self.busy:  # a button pressed twice means once; of a slider's or a list's values, the last counts
+            self._next = press if press.act in self.settings else self._next
             return
         self.busy, self._trouble = press.act, ("", "")
         self.refresh()
@@ -180,6 +186,9 @@ class View:
             self.busy = ""
         await self._look()
         self.refresh()
+        after, self._next = self._next, None
+        if after is not None:
+            await self._act(after)
 
     def _fail(self, what: str, error: Exception) -> None:
         said = str(error).strip() or "it says no more"

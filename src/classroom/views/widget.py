@@ -27,9 +27,10 @@ THEMES = f"""
 
 
 class ViewWidget(anywidget.AnyWidget):
-    """`html` is what it shows, `label` what a screen reader calls it."""
+    """`html` is what it shows, `label` what a screen reader calls it, `ident` what its browser knows it by."""
 
     _esm = (HERE / "view.js").read_text(encoding="utf-8")
     _css = THEMES + (HERE / "view.css").read_text(encoding="utf-8")
     html = traitlets.Unicode("").tag(sync=True)
     label = traitlets.Unicode("").tag(sync=True)
+    ident = traitlets.Unicode("").tag(sync=True)
