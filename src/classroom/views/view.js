@@ -12,7 +12,7 @@ function morph(from, to) {
       from.setAttribute(name, value);
       if (name === "value" && from !== document.activeElement) from.value = value;
     }
-  if (from.type === "radio" && from !== document.activeElement) from.checked = to.checked;
+  if (from.type === "radio" && from.name !== document.activeElement?.name) from.checked = to.checked;
   if (from.tagName === "TEXTAREA") return; // what was typed stays
   const old = [...from.childNodes];
   const next = [...to.childNodes];
