@@ -54,9 +54,10 @@ def _register_magic() -> None:
     ipython = sys.modules.get("IPython")  # a notebook has it loaded; nothing else pays for it
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
-        from classroom.services import register
+        from classroom import readable_errors, services
 
-        register(shell)
+        services.register(shell)
+        readable_errors.register(shell)
 
 
 _register_magic()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from classroom.service_fleet import Fleet
 
 LINE_LIMIT = 300  # characters of one line of a log that are shown
+LOGGED = ("ERROR ", "WARNING ")  # what the service says of it besides: that it goes to the dead letters
 TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -61,12 +62,14 @@ def cell_lines(lines: Iterable[str], name: str) -> list[str]:
 
 def advice(lines: list[str], knows: Callable[[str], bool]) -> list[str]:
     """What to do about an error that readers of a notebook run into; [] for all others."""
-    last = next((line for line in reversed(lines) if line.strip()), "")
+    last = next((line for line in reversed(lines) if line.strip() and not line.startswith(LOGGED)), "")
     if (found := re.search(r"NameError: name '(\w+)' is not defined", last)) and knows(found[1]):
         return [
             f"The notebook has a variable {found[1]!r}, but this cell is a process of its own and shares none of them:",
             "import or define it in this cell. Pass an address through os.environ, set before the cell is run.",
         ]
+    if "Say delivery='at-least-once'" in last:
+        return ["In its cell: %%service NAME --on BROKER --delivery at-least-once"]
     if "address already in use" in last.lower():
         return ["Another program took its port meanwhile. End that program, or restart the kernel for another port."]
     return []

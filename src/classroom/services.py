@@ -172,6 +172,11 @@ class ServiceMagic:
                 raise ServiceError(
                     f"--on {on}: {on} is a service, not a broker. For a service of its own port: --on tcp"
                 )
+            if asyncio.iscoroutine(found):
+                raise ServiceError(
+                    f"--on {on}: {on} is no broker yet, since `await` is missing before the call that should start"
+                    f' it: {on} = await start_broker("rabbitmq")'
+                )
             if not isinstance(url := getattr(found, "url", None), str):
                 raise ServiceError(
                     f"--on {on}: the notebook has no broker of that name. Start one first, for example "

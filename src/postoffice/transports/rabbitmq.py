@@ -32,7 +32,7 @@ from pamqp.commands import Basic
 
 from ..durable import HISTORY, MESSAGE_ID, Durable, History
 from ..errors import ConnectError, ConnectionLost, NoHandlerError, UsageError
-from .base import Capabilities, Deliver
+from .base import Capabilities, Deliver, log
 from .broker import Batcher, BrokerTransport
 from .rabbitmq_delivery import CLOSED, RabbitDelivery
 from .rabbitmq_limits import check_size, default_limit, named_limit
@@ -79,8 +79,9 @@ class RabbitTransport(BrokerTransport):
             await self._declare(channel, connection)
         except ChannelPreconditionFailed as error:
             raise UsageError(
-                f"{self.queue or self.exchange!r} exists already with other properties: {error}."
-                " All its services must declare it alike (durable, quorum or not). Delete it, or use another name."
+                f"{self.queue or self.exchange!r} exists already with other properties, and keeps those that it was"
+                " made with (durable, quorum or not). Use another name, or delete it, with all that is in it."
+                f" RabbitMQ says: {error}"
             ) from error
         if self._deliver is None:
             await channel.basic_consume(REPLY_TO, self._reply_received, no_ack=True)
@@ -101,8 +102,10 @@ class RabbitTransport(BrokerTransport):
             await channel.exchange_declare(self.exchange, exchange_type="topic", durable=True)
         if self.queue is None:
             return
-        if self._deliver is None and await exists(connection, self.queue):
-            return  # its service knows how it wants it
+        if self._deliver is None:
+            if await exists(connection, self.queue):
+                return  # its service knows how it wants it
+            log.warning("the queue %r is new. Is it the name of a service? Who else should read it?", self.queue)
         service = self.durable if self._deliver is not None else None
         await channel.queue_declare(self.queue, durable=True, arguments=queue_arguments(service))
         for route in self._routes:

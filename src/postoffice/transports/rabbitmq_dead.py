@@ -35,7 +35,9 @@ class RabbitDeadLetters(DeadLetters):
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 self._connection = await aiormq.connect(self.url, context=self.tls.for_client() if secure else None)
         except Exception as error:
-            raise ConnectError(f"the dead letters in {self.name!r} cannot be reached: {reason_of(error)}") from error
+            raise ConnectError(
+                f"the dead letters in {self.name!r} cannot be reached: {reason_of(error)}. Is the broker up?"
+            ) from error
 
     async def _close(self) -> None:
         if self._connection is not None:
