@@ -58,6 +58,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     """The address of a JupyterLab as `make lab` opens it, in a folder; {} in it stands for the notebook."""
     runtime = folder / "runtime"
     environment = os.environ | {MARK: str(os.getpid()), "JUPYTER_RUNTIME_DIR": str(runtime), "DISPLAY": ""}
+    environment["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")  # a theme that a test chooses is not the user's
     environment["CLASSROOM_PROGRESS"] = str(folder / "progress.jsonl")
     command = [sys.executable, "-m", "classroom", "lab", f"--ServerApp.root_dir={folder}", "--no-browser"]
     command += ["--LabApp.expose_app_in_browser=True"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from classroom.events import Event
@@ -82,8 +82,12 @@ def _lives(events: Iterable[Event]) -> dict[str, str]:
     """Each message with what happened to it, in words; "!" first where it was in trouble."""
     steps: dict[str, list[str]] = defaultdict(list)
     for one in events:
-        if one.message and steps[one.message][-1:] != [one.what]:
+        if one.message:
             steps[one.message].append(one.what)
-    return {
-        message: shortened(("! " if TROUBLE & {*words} else "") + ", ".join(words)) for message, words in steps.items()
-    }
+    return {message: shortened(_said(words)) for message, words in steps.items()}
+
+
+def _said(words: list[str]) -> str:
+    times = Counter(words)
+    said = ", ".join(word if count == 1 else f"{word} {count} times" for word, count in times.items())
+    return f"! {said}" if TROUBLE & times.keys() else said
