@@ -389,3 +389,22 @@ def test_a_kernel_killed_while_it_deploys_leaves_nothing(seed: int, tmp_path: Pa
     time.sleep(random.Random(seed).uniform(0, 1))  # the moment is the point
     notebook.close()
     notebook.nothing_is_left()
+
+
+def test_kept_up_starts_again_what_crashes_and_nothing_else(notebook: Notebook):
+    """Two crashes, two starts; a kill by hand is meant, and after the block nobody starts anything."""
+    notebook.ok(ECHO)
+    notebook.ok(CALL)
+    code = """
+    async with users.kept_up() as kept:
+        for number in (1, 2):
+            await client.emit('end', 3)
+            while kept.crashes < number or users.state != 'ready': await asyncio.sleep(0.01)
+        users.kill()
+        await asyncio.sleep(0.2)
+    print(users.state, kept, sep='; ')
+    """
+    assert notebook.run(code).text.strip() == "killed; started again after 2 crashes"
+    notebook.ok("await users.restart()\nawait client.emit('end', 3)")
+    notebook.ok("while users.state != 'crashed': await asyncio.sleep(0.01)")
+    assert notebook.ok("await asyncio.sleep(0.2); users.state") == "'crashed'"
