@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BREAKS", "Break"]
 
+DEATHS = 7  # how often a deadly event may kill: more than the attempts that it has
+QUIET = 8.0  # seconds without a death until the deadly event counts as gone: longer than silence takes to be noticed
 AWHILE = 1.0  # seconds that a pause or a cut lasts: longer than what a message takes, shorter than a caller waits
 
 
@@ -23,7 +25,7 @@ class Break:
     Attributes:
         name: of the column. act: does it and undoes it. needs: "broker", "link", "disk" or "".
         durable: whether it makes sense at least once only. crash: the point at which the service's process dies.
-        what: messages of a special kind: (kind, one in so many).
+        what: messages of a special kind: (kind, one in so many; 0: only one).
         service_crashes: whether a process of the service dies. broker_crashes: whether the broker dies or hangs.
     """
 
@@ -64,6 +66,21 @@ async def crash_service(cell: Cell) -> None:
     await worker.ended()
     worker.crashes += 1
     await worker.start()
+
+
+async def revive(cell: Cell) -> None:
+    """One event kills whatever process handles it. Where nobody counts, it would go on so for ever: mercy ends it."""
+    for _ in range(DEATHS):
+        worker = await cell.next_death(within=QUIET)
+        if worker is None:
+            return
+        worker.crashes += 1
+        await worker.start()
+    cell.have_mercy()
+    for worker in cell.workers:
+        if not worker.running:
+            worker.crashes += 1
+            await worker.start()
 
 
 async def kill_broker(cell: Cell) -> None:
@@ -118,6 +135,7 @@ BREAKS = [
     Break("crash after ack", crash_service, crash="acked", durable=True),
     Break("crash after retry stored", crash_service, crash="retried", durable=True, what=("flaky", 10)),
     Break("crash after dead letter", crash_service, crash="dead-lettered", durable=True, what=("poison", 10)),
+    Break("deadly message", revive, durable=True, what=("deadly", 0)),
     Break("flaky handler", nothing, durable=True, what=("flaky", 10)),
     Break("poison messages", nothing, durable=True, what=("poison", 10)),
     Break("broker killed", kill_broker, needs="broker"),

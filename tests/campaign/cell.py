@@ -91,15 +91,20 @@ class Cell:
         self.acknowledged: dict[int, float] = {}
         self.unknown: list[int] = []
         self.refused: list[int] = []
-        self.poison = self._special("poison")
-        self.flaky = self._special("flaky")
+        self.special = self._special()
+        # what can never be handled: poison, and a deadly event where deliveries are counted
+        ends_dead = fault.what is not None and (
+            fault.what[0] == "poison" or (fault.what[0] == "deadly" and config.counts)
+        )
+        self.poison = self.special if ends_dead else set()
         self._when = self.random.randint(messages // 5, messages // 2)  # the message in whose moment it breaks
         self._middle = asyncio.Event()
 
-    def _special(self, what: str) -> set[int]:
-        if self.fault.what is None or self.fault.what[0] != what:
+    def _special(self) -> set[int]:
+        if self.fault.what is None:
             return set()
-        return {number for number in range(self.messages) if number % self.fault.what[1] == 0}
+        every = self.fault.what[1]
+        return set(self.random.sample(range(self.messages), self.messages // every if every else 1))
 
     @property
     def link(self) -> Any:
@@ -108,6 +113,20 @@ class Cell:
     def worker(self) -> Worker:
         """One of the replicas, by the seed."""
         return self.random.choice(self.workers)
+
+    async def next_death(self, within: float) -> Worker | None:
+        """The next replica that has ended; None when none does, so many seconds."""
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            for worker in self.workers:
+                if not worker.running:
+                    return worker
+            await asyncio.sleep(0.02)
+        return None
+
+    def have_mercy(self) -> None:
+        """From now on the deadly event is handled like any other."""
+        Path(f"{self.effects}.mercy").touch()
 
     async def run(self, folder: Path) -> Row:
         self.effects = folder / "effects"
@@ -152,9 +171,9 @@ class Cell:
                 self.attempted[number] = time.time()
                 if number == self._when:
                     self._middle.set()
-                data = {"number": number}
-                if special := self.poison | self.flaky:
-                    data |= {"what": self.fault.what[0]} if number in special and self.fault.what else {}
+                data: dict[str, int | str] = {"number": number}
+                if number in self.special and self.fault.what:
+                    data["what"] = self.fault.what[0]
                 try:
                     await client.emit(self.event, data, message_id=f"{self.name}-{number}")
                     self.acknowledged[number] = time.time()
@@ -216,7 +235,7 @@ def _judged(cell: Cell, run: Run, recovered: float) -> Row:
         **{name: getattr(numbers, name) for name in NUMBERS},
         refused=len(run.refused), crashes=run.crashes or 0, seconds=round(recovered, 2), expected=str(expected),
     )  # fmt: skip
-    allowed = {0: expected.lost, 2: expected.duplicates}
+    allowed = {0: expected.lost, 2: expected.duplicates, 3: expected.dead}
     wrong = [one for place, one in enumerate(found) if one.passed is False and allowed.get(place) != "may"]
     row.offences = [f"{one.text}: {one.seen}" for one in wrong]
     row.life = next((repr(one.life) for one in wrong if one.life), "")

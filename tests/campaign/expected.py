@@ -16,10 +16,14 @@ __all__ = ["Expectation", "expectation", "reasons"]
 
 @dataclass(frozen=True)
 class Expectation:
-    """`lost` and `duplicates` are "none" (or bounded by the crashes), or "may": that many as the run shows."""
+    """`lost` and `duplicates` are "none" (or bounded by the crashes), or "may": that many as the run shows.
+
+    `dead` is "exact" (the dead letters are what can never be handled), or "may" (others may lie among them).
+    """
 
     lost: str
     duplicates: str
+    dead: str = "exact"
     why: str = ""
 
     def __str__(self) -> str:
@@ -38,7 +42,7 @@ def expectation(config: Config, fault: Break) -> Expectation:
     found = {**table[config.delivery], **own.get("all", {}), **own.get(fault.name, {})}
     if fault.name in table[config.delivery]:
         found |= table[config.delivery][fault.name]
-    return Expectation(found["lost"], found["duplicates"], found.get("why", ""))
+    return Expectation(found["lost"], found["duplicates"], found.get("dead", "exact"), found.get("why", ""))
 
 
 def reasons() -> list[str]:

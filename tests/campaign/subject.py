@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import time
+from typing import Any
 
 from postoffice import Context, PermanentError, Retry, event_pattern, points
 
@@ -20,6 +21,11 @@ reached = 0
 def note(what: str, number: int, attempt: int) -> None:
     """One line, in one write: what a killed process has written stays."""
     os.write(EFFECTS, f"{what} {number} {time.time():.6f} {os.getpid()} {attempt}\n".encode())
+
+
+def mercy() -> bool:
+    """Whether the deadly event may live from now on."""
+    return os.path.exists(os.environ["EFFECTS"] + ".mercy")
 
 
 def crash(point: str, delivery: object) -> None:
@@ -38,13 +44,16 @@ if "CRASH" in os.environ:
     points.watchers.append(crash)
 
 RETRY = Retry(attempts=4, initial=0.1, factor=2, jitter=0.5)
-PROMISES = {"retry": RETRY, "dead_letter": os.environ["GRAVES"]} if DURABLE else {}
+PROMISES: dict[str, Any] = {"retry": RETRY, "dead_letter": os.environ["GRAVES"]} if DURABLE else {}
 
 
 @event_pattern(os.environ["EVENT"], **PROMISES)
 async def numbered(data: dict[str, int | str], ctx: Context) -> None:
     number, what = int(data["number"]), data.get("what")
     await asyncio.sleep(WORK)
+    if what == "deadly" and not mercy():
+        note("failed", number, ctx.attempt)
+        os.kill(os.getpid(), signal.SIGKILL)
     if what == "poison" or (what == "flaky" and ctx.attempt < 3):
         note("failed", number, ctx.attempt)
         raise PermanentError("it can never be done") if what == "poison" else OSError("not this time")

@@ -33,7 +33,7 @@ class Worker:
             os.close(writing)
             async with asyncio.timeout(START_LIMIT):
                 line = await asyncio.to_thread(ready.readline)
-        if not line:
+        if not line and await self._process.wait() != -signal.SIGKILL:  # a deadly event may come before it is ready
             raise RuntimeError(f"the service does not start: {self.log.read_text(encoding='utf-8')[-2000:]}")
 
     @property
