@@ -1,7 +1,8 @@
 """What a notebook of the course must keep to, and what to do where it does not.
 
 Three kinds of rule: stored things agree with their sources (outputs, labs, ids); a lesson reads like one (its
-budgets of cells, lines and text); everyone can follow it (headings in order, figures with words beside them).
+budgets of cells, lines and text; `lesson_rules` has the rest); everyone can follow it (headings in order, figures
+with words beside them).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import re
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import nbformat.v4
 
+from classroom.lesson_rules import closing, is_tour, opening, predictions
+from classroom.notebook_problem import Problem, cell_name
 from classroom.notebooks import (
     BEGIN,
     Notebook,
@@ -33,23 +35,6 @@ FIRST_LESSON_CELLS = range(10, 51)  # 00 is a tour: it may be shorter
 LINES_MEDIAN, LINES_P90, LINES_MOST = 4, 12, 25
 TEXT_PER_CODE = (1.0, 1.4)  # text cells for each code cell
 CODE_IN_A_ROW = 2
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One broken rule: where it is broken, how, and what to do about it."""
-
-    where: str
-    what: str
-    do: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} {self.do}"
-
-
-def cell_name(index: int, cell: Any) -> str:
-    """How a message names a cell: its place, counted from 1, and its id."""
-    return f"cell {index + 1} ({cell.id})"
 
 
 def lines(cell: Any) -> int:
@@ -108,10 +93,10 @@ def figures(notebook: Notebook) -> Iterator[Problem]:
             texts.append(html)
             if any(kind.startswith("image/") for kind in data) and "<img" not in html:
                 yield Problem(where, "shows an image without alt text.", "Show it as HTML, with alt=.")
-            if "<img" in html and "<table" not in html:
+            if re.search(r"<(img|svg)\b", html) and not re.search(r"<(table|pre)\b", html):
                 yield Problem(where, "shows a figure without its numbers.", "Put a table beside it.")
-        for tag in re.findall(r"<img\b[^>]*>|!\[\]\(", " ".join(texts)):
-            if not re.search(r'alt="[^"]+"', tag):
+        for tag in re.findall(r"<(?:img|svg)\b[^>]*>|!\[\]\(", " ".join(texts)):
+            if not re.search(r'\b(alt|aria-label)="[^"]+"|aria-hidden="true"', tag):
                 yield Problem(where, "has an image without alt text.", "Say in words what it shows.")
 
 
@@ -173,7 +158,8 @@ def problems(path: Path) -> list[Problem]:
     if path.absolute().parent.name == "solutions":
         found += [*answers(notebook), *lab(notebook, path.absolute())]
     else:
-        found += budgets(notebook, FIRST_LESSON_CELLS if path.name.startswith("00-") else LESSON_CELLS)
+        found += budgets(notebook, FIRST_LESSON_CELLS if is_tour(path.name) else LESSON_CELLS)
+        found += [*opening(notebook, path.name), *predictions(notebook, path.name), *closing(notebook)]
     return found
 
 

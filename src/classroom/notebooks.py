@@ -25,6 +25,8 @@ import nbformat
 import nbformat.v4
 import nbformat.validator
 
+from classroom.notebook_cost import measured
+
 Notebook = Any  # nbformat has no types of its own
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -171,12 +173,15 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
 
 
 def run(paths: Iterable[Path]) -> int:
-    """Execute notebooks one after the other and store their outputs; return how many failed."""
+    """Execute notebooks one after the other, store their outputs, say what each took; return how many failed."""
     failed = 0
     for path in paths:
         print(f"{path}: running", flush=True)
         try:
-            write(execute(read(path), path.parent), path)
+            with measured() as cost:
+                done = execute(read(path), path.parent)
+            write(done, path)
+            print(f"{path}: {cost}", flush=True)
         except NotebookError as error:
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)

@@ -23,11 +23,35 @@ print(double(21))
 """  # noqa: E501  (a cell's header is one line)
 
 
+OPENING = """# # A lesson
+#
+# **You will see** numbers. **You need** 40 minutes, 300 MB of memory and no broker.
+#
+# **One question:** *what is next?*"""
+
+GUESS = """guess_{n} = predict("01.guess-{n}", "Which?", {{"a": "1", "b": "2"}}, misconceptions={{"a": "No: 2."}})
+guess_{n}"""
+
+CLOSING = "\n#\n".join(
+    [
+        "# ## Words of this lesson",
+        "# | word | meaning |\n# |---|---|\n" + "\n".join(f"# | word {n} | {n} |" for n in range(5)),
+    ]
+    + ["# ## Five questions"]
+    + [f"# <details><summary>{n}. Why?</summary>\n# So.\n# </details>" for n in range(1, 6)]
+    + ["# ## Where to go from here", "# - [Lesson 02](02-lesson.ipynb)"]
+)
+
+
 def lesson_text(pairs: int = 16) -> str:
-    """A lesson that keeps every budget: `pairs` of one text cell and one code cell."""
-    cells = ['# %% [markdown] id="opening"\n# # A lesson']
-    cells += [f'# %% id="step-{n}"\nx = {n}\nx\n\n# %% [markdown] id="word-{n}"\n# Why {n}.' for n in range(pairs)]
-    return "\n\n".join(cells) + "\n"
+    """A lesson that keeps every rule: `pairs` of one code cell and one text cell; it asks three times."""
+    code = [f"x = {n}\nx" for n in range(pairs)]
+    for n in range(3):
+        code[2 * n] = GUESS.format(n=n)
+        code[2 * n + 1] = f'guess_{n}.reveal("b")'
+    cells = ['# %% [markdown] id="opening"\n' + OPENING]
+    cells += [f'# %% id="step-{n}"\n{code[n]}\n\n# %% [markdown] id="word-{n}"\n# Why {n}.' for n in range(pairs)]
+    return "\n\n".join([*cells, '# %% [markdown] id="closing"\n' + CLOSING]) + "\n"
 
 
 @pytest.fixture

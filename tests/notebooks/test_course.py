@@ -13,6 +13,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
+from classroom.lesson_rules import memory
+from classroom.notebook_cost import measured
 from classroom.notebook_rules import problems
 from classroom.notebooks import CELL_TIMEOUT, code_cells, lessons_and_solutions, read
 
@@ -30,11 +32,13 @@ def test_the_rules_are_kept(path: Path):
 @every_notebook
 @pytest.mark.timeout(240)
 def test_nbval_runs_it_and_finds_the_stored_outputs(path: Path):
-    """No cell fails, and cells tagged nbval-check-output print what is stored."""
+    """No cell fails, cells tagged nbval-check-output print what is stored, and the opening's memory is enough."""
     options = ["--nbval-lax", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "--timeout=0", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
+    with measured() as cost:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert path.parent.name == "solutions" or [str(problem) for problem in memory(read(path), cost)] == []
 
 
 def processes_with(mark: str) -> list[str]:

@@ -1,0 +1,64 @@
+"""What it takes to run a notebook: seconds, and the memory of its kernel and of all that the kernel started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+EVERY = 0.5  # seconds between two looks
+
+
+@dataclass
+class Cost:
+    """Seconds of the clock, and megabytes (10^6 bytes) of resident memory at the most.
+
+    A page that two processes share counts twice. A broker in a container is not this process's child: it counts not.
+    """
+
+    seconds: float = 0.0
+    megabytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s, at most {self.megabytes:,} MB of memory"
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure what the block takes; the result is complete when the block has ended."""
+    cost, over = Cost(), threading.Event()
+    watch = threading.Thread(target=_watch, args=(cost, over), daemon=True)
+    began = time.monotonic()
+    watch.start()
+    try:
+        yield cost
+    finally:
+        over.set()
+        watch.join()
+        cost.seconds = round(time.monotonic() - began)
+
+
+def _watch(cost: Cost, over: threading.Event) -> None:
+    with suppress(OSError, subprocess.SubprocessError, ValueError):  # without `ps`, the memory stays 0
+        while not over.wait(EVERY):
+            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid()) / 1e6))
+
+
+def _resident_below(root: int) -> int:
+    """Bytes of resident memory of all descendants of a process."""
+    listing = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True, timeout=10)
+    children: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for line in listing.stdout.splitlines():
+        pid, parent, kilobytes = map(int, line.split())
+        children[parent].append((pid, kilobytes * 1024))
+    total, todo = 0, [root]
+    while todo:
+        for pid, resident in children[todo.pop()]:
+            total += resident
+            todo.append(pid)
+    return total
