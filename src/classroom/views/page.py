@@ -103,7 +103,7 @@ class Button:
         off = "true" if self.why_not else None
         return tag(
             "button", self.label, type="button", id=f"{self.act}-{self.arg or ''}", data_act=self.act,
-            data_arg=self.arg, aria_disabled=off, title=self.why_not or self.code,
+            data_arg=self.arg, aria_disabled=off, title=f"{self.code}: {self.why_not}" if self.why_not else self.code,
         )  # fmt: skip
 
 
