@@ -13,6 +13,7 @@ from typing import Any
 from . import deadlines, messages, tracing
 from .durable import MESSAGE_ID, Durable
 from .errors import RequestTimeout, UsageError
+from .options import Options, checked
 from .patterns import Pattern, route
 from .pending import Pending, Waiting
 from .service import DeliveryMode
@@ -88,6 +89,7 @@ class Client:
         *,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
+        options: Options | None = None,
     ) -> Any:
         """Send a request and return its answer; of a stream, its last value. At most once.
 
@@ -95,14 +97,16 @@ class Client:
             pattern: what the handler is registered under. data: anything that JSON can hold.
             timeout: seconds to wait; the client's own limit when None.
             headers: text that travels beside the data.
+            options: for the broker, such as `{"priority": 5, "expiration": 1.5}` on RabbitMQ, `{"qos": 1}` on MQTT.
+                options.py has them all.
 
         Raises:
             RpcError: the handler answered with an error. NoHandlerError: nobody handles this pattern.
             RequestTimeout, ConnectionLost: no answer; the work may have happened.
-            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent. Nothing was done then,
-            nor after a DeadlinePassed (deadlines.py).
+            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent. UnsupportedError: the
+            transport has no such option. Nothing was done then, nor after a DeadlinePassed (deadlines.py).
         """
-        waiting = await self._request(pattern, data, timeout, headers)
+        waiting = await self._request(pattern, data, timeout, headers, options)
         try:
             return await waiting.future
         finally:
@@ -115,10 +119,11 @@ class Client:
         *,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
+        options: Options | None = None,
     ) -> AsyncIterator[Any]:
         """Send a request, yield each value of its answer as it arrives; `timeout` limits it all. Raises as `send`."""
         values: asyncio.Queue[Any] = asyncio.Queue()
-        waiting = await self._request(pattern, data, timeout, headers, values)
+        waiting = await self._request(pattern, data, timeout, headers, options, values)
         waiting.future.add_done_callback(lambda _: values.put_nowait(_END))
         try:
             while (value := await values.get()) is not _END:
@@ -135,6 +140,7 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         message_id: str | None = None,
+        options: Options | None = None,
     ) -> None:
         """Send an event. Nobody answers, and whether anybody handles it is not known.
 
@@ -142,22 +148,24 @@ class Client:
         broker. With the client's delivery "at-least-once" it returns once the broker has stored it.
 
         Args:
-            pattern, data, headers: as for `send`.
+            pattern, data, headers, options: as for `send`; at least once some options are refused (options.py).
             message_id: its identity, the same when the same event is sent once more; at least once it gets a random
                 one where none is given. A handler finds it in `ctx.message_id`.
 
         Raises:
             RequestTimeout: it was not handed over within the client's limit; it may arrive all the same.
-            ConnectError: nobody could be reached. PatternError, PayloadError: it cannot be sent.
+            ConnectionLost: it was to be confirmed, and was not: it may arrive all the same.
+            ConnectError: nobody could be reached. PatternError, PayloadError, UnsupportedError: it cannot be sent.
         """
         self._check_open()
+        options = checked(options, self._transport, event=True)
         address = route(pattern)
         if message_id is not None or self.durable:
             headers = {**(headers or {}), MESSAGE_ID: message_id or secrets.token_hex(10)}
         with tracing.sending("emit", self._transport.name, address, headers) as headers:
             sent_as = self._transport.event_pattern(pattern, address)
             packet = messages.write_packet(sent_as, data, None, self._metadata(headers))
-            await self._hand_over(self._transport.publish(address, packet, headers), self._timeout, address)
+            await self._hand_over(self._transport.publish(address, packet, headers, options), self._timeout, address)
 
     def service(self, name: str) -> Any:
         """A service of the .proto, on gRPC only: `await client.service("HeroService").FindOne({"id": 1}, timeout=1)`.
@@ -194,9 +202,11 @@ class Client:
         data: Any,
         timeout: float | None,
         headers: Mapping[str, str] | None,
+        options: Options | None,
         values: asyncio.Queue[Any] | None = None,
     ) -> Waiting:
         self._check_open()
+        options = checked(options, self._transport, event=False)
         limit = self._limit(timeout)
         address = route(pattern)
         self._count += 1
@@ -207,7 +217,8 @@ class Client:
         try:
             packet = messages.write_packet(pattern, data, request_id, self._metadata(headers))
             self._pending.add(waiting)
-            await self._hand_over(self._transport.request(address, packet, request_id, headers), limit, address)
+            sending = self._transport.request(address, packet, request_id, headers, options)
+            await self._hand_over(sending, limit, address)
         except BaseException as error:
             self._pending.remove(waiting)
             if isinstance(error, Exception) and not waiting.future.done():

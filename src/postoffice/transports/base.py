@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from ..durable import Durable
 from ..errors import ConnectionLost, UnsupportedError, UsageError
 from ..handlers import Handler
+from ..options import Options
 from ..patterns import Pattern
 from ..tls import Tls, explain
 from .delivery import Call, Delivery
@@ -46,6 +47,7 @@ class Capabilities:
         wildcards: a handler's pattern may have them when `wildcards=True` asks for it.
         methods: instead of patterns there are the methods of a .proto's services, so both sides must say which file.
         texts: data that is a number or a boolean arrives as text; a handler's type makes a number of it again.
+        options: the options that a call may have (options.py).
     """
 
     acks: bool = False
@@ -57,6 +59,7 @@ class Capabilities:
     wildcards: bool = False
     methods: bool = False
     texts: bool = False
+    options: tuple[str, ...] = ()
 
 
 Deliver = Callable[[Delivery], None]
@@ -128,7 +131,12 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
         """Send a request; its replies reach `replies`. At most once.
 
@@ -140,7 +148,9 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         """Send an event, like `request`. When `durable`, it is awaited until the broker has confirmed it."""
 
     async def check(self, handlers: Iterable[Handler]) -> None:

@@ -16,6 +16,7 @@ from grpc import aio
 
 from ..errors import ConnectError, HandlerError, PayloadError, RpcError, UnsupportedError, UsageError
 from ..handlers import Handler
+from ..options import Options
 from .base import CONNECT_TIMEOUT, Call, Capabilities, Deliver, Transport, log
 from .grpc_client import Stub
 from .grpc_proto import Method, Proto, load, read, write
@@ -116,11 +117,18 @@ class GrpcTransport(Transport):
         return Stub(self._channel, self._proto.service(name), self.public_url, limit)
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
-        return self.publish(route, packet, headers)
+        return self.publish(route, packet, headers, options)
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         services = ", ".join(self._proto.services) if self._proto else ""
         raise UnsupportedError(
             "gRPC has neither send nor emit: there are no patterns and no events, only the methods of the .proto's"

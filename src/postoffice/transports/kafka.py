@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from ..errors import ConnectError, PatternError
+from ..options import Options
 from .base import Capabilities, Deliver, reason_of
 from .broker import BrokerTransport
 from .kafka_delivery import TOPIC, KafkaDelivery
@@ -129,7 +130,12 @@ class KafkaTransport(BrokerTransport):
     # as a client
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
         check_topic(route)
         record = sent_record(packet, headers)
@@ -187,7 +193,9 @@ class KafkaTransport(BrokerTransport):
             packet = reply_packet(record.value, headers)
             self.replies.on_reply(packet, headers[CORRELATION_ID].decode("utf-8", "replace"))
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         check_topic(route)
         record = sent_record(packet, headers)
         return self.outbox.put(route, record) if self._up.is_set() else self._publish_when_up(route, record)

@@ -27,6 +27,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from ..options import Options
 from .base import Capabilities, Deliver
 from .kafka import FETCH_WAIT, POLL, SESSION, KafkaTransport, check_topic
 from .kafka_delivery import KafkaDurableDelivery
@@ -59,7 +60,9 @@ class KafkaDurableTransport(KafkaTransport):
 
     # as a client
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None]:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None]:
         check_topic(route)
         return self._store(route, sent_record(packet, headers))
 

@@ -1,8 +1,8 @@
 """MQTT 3.1.1: a topic per route, replies on `<topic>/reply`.
 
-Guarantee: at most once. Everything travels with QoS 0, as with NestJS: the broker hands a message to whoever is
-subscribed at that moment. At least once is mqtt_durable.py's. Nobody is told when no one listens: a request then times
-out. MQTT 3.1.1 has no headers: ours travel in the packet.
+Guarantee: at most once. Everything travels with QoS 0, as with NestJS, where a call's options name no other: the
+broker hands a message to whoever is subscribed at that moment. At least once is mqtt_durable.py's. Nobody is told when
+no one listens: a request then times out. MQTT 3.1.1 has no headers: ours travel in the packet.
 
 A `/` in a pattern separates levels; in a handler's pattern `+` matches one level, and `#` the rest. Of the handlers
 that match a topic the exact one takes the message, else the first with wildcards (those of messages before those of
@@ -19,7 +19,8 @@ from typing import Any
 
 import aiomqtt
 
-from ..errors import PatternError
+from ..errors import ConnectError, PatternError
+from ..options import MQTT, Options
 from .base import Capabilities, Deliver, Delivery
 from .broker import Batcher, BrokerTransport
 from .logins import login_of
@@ -51,7 +52,7 @@ class MqttTransport(BrokerTransport):
 
     name = "MQTT"
     default_port = 1883
-    capabilities = Capabilities(groups=True)
+    capabilities = Capabilities(groups=True, options=MQTT)
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -141,15 +142,20 @@ class MqttTransport(BrokerTransport):
     # as a client
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
         check(route, packet)
         listening = self._listening.get(route + REPLY)
-        if self._up.is_set() and listening is not None and listening.done():
+        if self._up.is_set() and listening is not None and listening.done() and not options:
             return self._out.put((route, packet))
-        return self._request_when_listening(route, packet)
+        return self._request_when_listening(route, packet, options)
 
-    async def _request_when_listening(self, route: str, packet: bytes) -> None:
+    async def _request_when_listening(self, route: str, packet: bytes, options: Options | None) -> None:
         """The first request of a route waits until its reply topic stands; the topic stays open from then on."""
         await self._ready()
         topic = route + REPLY
@@ -159,7 +165,18 @@ class MqttTransport(BrokerTransport):
             self._subscribing.add(task)
             task.add_done_callback(self._subscribing.discard)
         await asyncio.shield(self._listening[topic])  # others wait for it too
-        self._out.add((route, packet))
+        if options:
+            await self._publish_with(options, route, packet)
+        else:
+            self._out.add((route, packet))
+
+    async def _publish_with(self, options: Options, route: str, packet: bytes) -> None:
+        """Publish behind what was sent before, and wait for the confirmation that its QoS brings."""
+        await self._ready()
+        await self._out.drain()
+        if self._connection is None:
+            raise ConnectError("the connection to the MQTT broker is closed. Nothing was sent.")
+        await self._connection.publish_one(route, packet, options.get("qos", 0), options.get("retain", False))
 
     async def _listen(self, topic: str) -> None:
         """Subscribe to a reply topic. Where the connection breaks meanwhile, `_open` does it again."""
@@ -173,8 +190,12 @@ class MqttTransport(BrokerTransport):
         except aiomqtt.MqttError:
             self._lose(None)
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         check(route, packet)
+        if options:
+            return self._publish_with(options, route, packet)
         if self._up.is_set():
             return self._out.put((route, packet))
         return self._publish_when_up(route, packet)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import socket
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import aiomqtt
 
+from ..errors import ConnectionLost
 from .base import CONNECT_TIMEOUT
 
 __all__ = ["Connection"]
@@ -91,6 +93,28 @@ class Connection(aiomqtt.Client):
                 await self._written.wait()
         if self._ended.is_set():
             raise ConnectionError("the connection broke")
+
+    async def publish_one(self, topic: str, body: bytes, qos: int, retain: bool) -> None:
+        """Publish, and wait for the confirmation that the QoS brings (with 0: until it has left).
+
+        Raises:
+            ConnectionLost: the connection broke before that.
+        """
+        publishing = asyncio.ensure_future(self.publish(topic, body, qos, retain, timeout=math.inf))
+        ending = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise ConnectionError("it closed the connection")
+            publishing.result()
+        except (aiomqtt.MqttError, ConnectionError) as error:
+            raise ConnectionLost(
+                f"the connection to the MQTT broker broke before it had confirmed a message to {topic!r} ({error})."
+                " It may have arrived or not: sending it again may deliver it twice."
+            ) from error
+        finally:
+            publishing.cancel()
+            ending.cancel()
 
     def _write_when_possible(self, paho: Any, _: Any, connection: Any) -> None:
         """Have paho write. aiomqtt asks for it in the loop's next turn, when the file descriptor may be another's."""

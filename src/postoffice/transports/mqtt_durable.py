@@ -37,6 +37,7 @@ import aiomqtt
 from paho.mqtt.client import MQTTMessage
 
 from ..errors import ConnectError, ConnectionLost, NoHandlerError, UsageError
+from ..options import MQTT, Options
 from .base import Capabilities, Deliver, log
 from .mqtt import MqttTransport
 from .mqtt_copies import Copy, read_copy, retry_topic
@@ -56,7 +57,7 @@ ROUND = f"{OURS}round"  # nobody listens; the confirmation of what is sent there
 class MqttDurableTransport(MqttTransport):
     """`mqtt://...` and `mqtts://...` with delivery="at-least-once"."""
 
-    capabilities = Capabilities(acks=True, groups=True)
+    capabilities = Capabilities(acks=True, groups=True, options=MQTT)
     _connection: Session | None
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -126,15 +127,17 @@ class MqttDurableTransport(MqttTransport):
 
     # as a client
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None]:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None]:
         check(route, packet)
-        return self._emit(route, packet)
+        return self._emit(route, packet, bool(options and options.get("retain")))
 
-    async def _emit(self, route: str, packet: bytes) -> None:
+    async def _emit(self, route: str, packet: bytes, retain: bool) -> None:
         await self._ready()
         if self._connection is None:
             raise ConnectError("the connection to the MQTT broker is closed. Nothing was sent.")
-        if not await self._connection.store(route, packet):
+        if not await self._connection.store(route, packet, retain=retain) and not retain:
             raise NoHandlerError(
                 f"nobody takes the event {route!r}: no service that wants it was ever started. It was not stored."
             )

@@ -94,8 +94,13 @@ class Session(Connection):
         if refused:
             raise PatternError(f"the MQTT broker refuses a subscription to {refused}. May this user read there?")
 
-    async def store(self, topic: str, body: bytes, pairs: Pairs | None = None, *, retain: bool = False) -> bool:
-        """Publish with QoS 1, and wait for the broker's confirmation. Returns whether anybody is subscribed.
+    async def publish_one(self, topic: str, body: bytes, qos: int, retain: bool) -> None:
+        await self.store(topic, body, qos=qos, retain=retain)
+
+    async def store(
+        self, topic: str, body: bytes, pairs: Pairs | None = None, *, qos: int = 1, retain: bool = False
+    ) -> bool:
+        """Publish, and wait for the broker's confirmation. Returns whether anybody is subscribed, as QoS 1 tells.
 
         Raises:
             ConnectError: the broker refused it. ConnectionLost: it may be stored or not.
@@ -103,9 +108,11 @@ class Session(Connection):
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if pairs:
             properties.UserProperty = pairs
-        sent = self._client.publish(topic, body, qos=1, retain=retain, properties=properties)
+        sent = self._client.publish(topic, body, qos=qos, retain=retain, properties=properties)
         if self.ended or sent.rc != MQTT_ERR_SUCCESS:
             raise ConnectionLost(f"the connection to the MQTT broker broke; {topic!r} was not confirmed.")
+        if sent.is_published():
+            return True  # QoS 0, and it has left
         confirmed = self._unconfirmed[sent.mid] = asyncio.get_running_loop().create_future()
         try:
             reason: int = await confirmed

@@ -19,6 +19,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from ..errors import PatternError, PayloadError
+from ..options import Options
 from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, log
 from .broker import Batcher, BrokerTransport
 from .logins import login_of
@@ -116,11 +117,18 @@ class NatsTransport(BrokerTransport):
     # as a client
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
         return self._put(route, packet, f"{self._inbox}.{request_id}", headers)
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         return self._put(route, packet, "", headers)
 
     def _put(

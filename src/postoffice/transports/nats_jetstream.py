@@ -30,6 +30,7 @@ from nats.js import JetStreamContext
 
 from ..durable import MESSAGE_ID, Durable, History
 from ..errors import ConnectError, ConnectionLost, PayloadError
+from ..options import Options
 from .base import Capabilities, Deliver, log, reason_of
 from .inflight import InFlight
 from .nats import NatsTransport, check_subject
@@ -146,7 +147,9 @@ class JetStreamTransport(NatsTransport):
 
     # as a client
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         check_subject(route)
         told = checked_headers(headers or {})
         # the identity alone would hide another event about the same thing

@@ -30,12 +30,14 @@ from aiormq.exceptions import (
 from aiormq.exceptions import DeliveryError as NotStored
 from pamqp.commands import Basic
 
-from ..durable import HISTORY, MESSAGE_ID, Durable, History
+from ..durable import MESSAGE_ID, Durable, History
 from ..errors import ConnectError, ConnectionLost, NoHandlerError, UsageError
+from ..options import RABBITMQ, Options
 from .base import Capabilities, Deliver, log
 from .broker import Batcher, BrokerTransport
 from .rabbitmq_delivery import CLOSED, RabbitDelivery
 from .rabbitmq_limits import check_size, default_limit, named_limit
+from .rabbitmq_properties import copied_properties, new_properties
 from .rabbitmq_queues import checked_key, delay_arguments, delay_queue, exists, matcher, queue_arguments
 
 __all__ = ["RabbitTransport"]
@@ -51,7 +53,7 @@ class RabbitTransport(BrokerTransport):
 
     name = "RabbitMQ"
     default_port = 5672
-    capabilities = Capabilities(acks=True, headers=True, queues=True, exchanges=True)
+    capabilities = Capabilities(acks=True, headers=True, queues=True, exchanges=True, options=RABBITMQ)
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -145,12 +147,19 @@ class RabbitTransport(BrokerTransport):
     # as a client
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
-        properties = self._properties(headers, request_id, correlation_id=request_id, reply_to=REPLY_TO)
+        made = new_properties(
+            headers, request_id, self.durable is not None, options, correlation_id=request_id, reply_to=REPLY_TO
+        )
         if self.exchange is not None:
-            return self._request_of_exchange(checked_key(route), packet, properties)
-        return self._put(route, packet, properties)
+            return self._request_of_exchange(checked_key(route), packet, made)
+        return self._put(route, packet, made)
 
     async def _request_of_exchange(self, key: str, packet: bytes, properties: Basic.Properties) -> None:
         await self._ready()
@@ -164,15 +173,14 @@ class RabbitTransport(BrokerTransport):
                 reason = f"no queue is bound to the exchange {self.exchange!r} by a pattern that matches"
                 self.replies.on_nobody(properties.correlation_id, reason)
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
-        properties = self._properties(headers, (headers or {}).get(MESSAGE_ID) or secrets.token_hex(10))
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
+        identity = (headers or {}).get(MESSAGE_ID) or secrets.token_hex(10)
+        made = new_properties(headers, identity, self.durable is not None, options)
         if self.durable:
-            return self._store(route, packet, properties)
-        return self._put(route, packet, properties)
-
-    def _properties(self, headers: Mapping[str, str] | None, message_id: str, **more: Any) -> Basic.Properties:
-        mode = 2 if self.durable else 1  # 2: written to disk
-        return Basic.Properties(headers=dict(headers or {}), delivery_mode=mode, message_id=message_id, **more)
+            return self._store(route, packet, made)
+        return self._put(route, packet, made)
 
     def _address(self, route: str) -> tuple[str, str]:
         """The exchange and routing key of a message: to the queue by its name, or to the exchange by its pattern."""
@@ -200,18 +208,9 @@ class RabbitTransport(BrokerTransport):
 
     async def store_copy(self, queue: str, message: DeliveredMessage, history: History) -> None:
         """Store a failed message in another queue: as it was, with its history, persistent and confirmed."""
-        kept = message.header.properties
-        headers = {**(kept.headers or {}), HISTORY: history.header()}
-        headers.pop("x-delivery-count", None)
-        properties = Basic.Properties(
-            headers=headers,
-            delivery_mode=2,
-            message_id=history.id,
-            content_type=kept.content_type,
-            correlation_id=kept.correlation_id,
-        )
+        made = copied_properties(message.header.properties, history)
         await self._ready()
-        await self._confirm("", queue, bytes(message.body), properties, "a failed event", f"{queue!r} was deleted")
+        await self._confirm("", queue, bytes(message.body), made, "a failed event", f"{queue!r} was deleted")
 
     async def _confirm(
         self, exchange: str, key: str, body: bytes, properties: Basic.Properties, what: str, why: str

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from ..errors import PatternError
+from ..options import Options
 from .base import Capabilities, Deliver, Delivery, log
 from .broker import Batcher, BrokerTransport
 from .redis_limits import Limit, limit_of
@@ -141,7 +142,12 @@ class RedisTransport(BrokerTransport):
     # as a client
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
         channel = route.encode()
         self._limit.check(packet)
@@ -161,7 +167,9 @@ class RedisTransport(BrokerTransport):
         await self._listening[reply].wait()
         self._out.add((channel, packet, request_id))
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         self._limit.check(packet)
         if self._up.is_set():
             return self._out.put((route.encode(), packet, None))

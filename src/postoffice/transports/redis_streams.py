@@ -28,6 +28,7 @@ from typing import Any
 
 from ..durable import History
 from ..errors import ConnectError, ConnectionLost
+from ..options import Options
 from . import redis_scripts as scripts
 from .base import Capabilities, Deliver, log
 from .redis import RedisTransport
@@ -84,7 +85,9 @@ class RedisStreamsTransport(RedisTransport):
 
     # as a client
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         return self._store(route, packet, headers or {})
 
     async def _store(self, route: str, packet: bytes, headers: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from ..errors import ConnectError, ConnectionLost
+from ..options import Options
 from ..patterns import Pattern
 from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, Transport, reason_of
 from .framing import frame
@@ -79,14 +80,21 @@ class TcpTransport(Transport):
             return self._peer
 
     def request(
-        self, route: str, packet: bytes, request_id: str, headers: Mapping[str, str] | None
+        self,
+        route: str,
+        packet: bytes,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        options: Options | None = None,
     ) -> Awaitable[None] | None:
-        return self.publish(route, packet, headers)
+        return self.publish(route, packet, headers, options)
 
     def event_pattern(self, pattern: Pattern, route: str) -> Pattern:
         return route
 
-    def publish(self, route: str, packet: bytes, headers: Mapping[str, str] | None) -> Awaitable[None] | None:
+    def publish(
+        self, route: str, packet: bytes, headers: Mapping[str, str] | None, options: Options | None = None
+    ) -> Awaitable[None] | None:
         data = frame(packet)
         if self._peer is None or not self._peer.open:
             return self._connect_and_write(data)
