@@ -26,13 +26,13 @@ import nbformat.v4
 import nbformat.validator
 
 from classroom.notebook_cost import measured
+from classroom.stored import keep_what_stays
 
 Notebook = Any  # nbformat has no types of its own
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 START = 'raise NotImplementedError("Your code goes here: see the text above.")'
 CELL_TIMEOUT = 60  # seconds; the longest cell of the course needs about ten
-LIVE_ONLY = "application/vnd.jupyter.widget-view+json"  # a view's widget: without its kernel there is none
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -167,7 +167,7 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(f"did not run to its end, so nothing was stored.\n{error}") from None
     for output in (output for cell in code_cells(notebook) for output in cell.outputs):
-        output.get("data", {}).pop(LIVE_ONLY, None)  # its text and its HTML stay
+        keep_what_stays(output.get("data", {}))
     notebook.metadata = nbformat.from_dict(METADATA | {"classroom": {"sources": fingerprint(notebook)}})
     return notebook
 
