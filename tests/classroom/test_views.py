@@ -1,6 +1,7 @@
 """Views without a browser: the same page as text and HTML, presses and their errors, guesses, letters, progress."""
 
 import asyncio
+import base64
 import html.parser
 import json
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
-from classroom import dead_letter_browser, notebooks, panel, predict, progress, start_broker, timeline
+from classroom import dead_letter_browser, notebooks, observe, panel, predict, progress, start_broker, timeline
 from classroom.events import Event
 from classroom.service_fleet import services_loop
+from classroom.stored import keep_what_stays
 from classroom.views.contents import entries
 from classroom.views.markup import tag
 from classroom.views.page import Button, Buttons, Choice, Editor, Log, Page, Said, Slider, Table
@@ -221,6 +223,26 @@ def test_a_stored_notebook_has_views_as_text_and_html_and_no_widget(tmp_path: Pa
     assert {*output.data} == {"text/plain", "text/html"}
     assert "Which?" in output.data["text/html"]
     nbformat.validate(made)
+
+
+def test_a_stored_picture_is_an_image_with_the_same_words():
+    """JupyterLab takes the SVG out of a notebook that it does not trust, and leaves its labels in a heap."""
+    picture = observe.timeline([Event(1.0, "shop", "emitted", 'order "1" <b>')])
+    data = {
+        "text/plain": repr(picture),
+        "text/html": picture._repr_html_(),
+        "application/vnd.jupyter.widget-view+json": {},
+    }
+    keep_what_stays(data)
+    read = Read(data["text/html"])
+    assert {*data} == {"text/plain", "text/html"}
+    assert "svg" not in read.elements
+    source, alt = (
+        next(one or "" for one in read.values if (one or "").startswith(start)) for start in ("data:", "Mess")
+    )
+    assert base64.b64decode(source.partition("base64,")[2]).decode() == picture.svg
+    assert alt.startswith("Message timeline. 1 process, 1 event of 1 message")
+    assert 'order "1" <b>' in read.text, "the same as text, folded"
 
 
 @pytest.fixture
