@@ -118,14 +118,48 @@ async def _record(pair: Pair) -> None:
     same(await pair.seen(1), [["noted", "with headers"]])
 
 
-@case("options: priority and expiration (RabbitMQ), QoS 1 (MQTT)")
+OPTIONS = {  # as each side names them, and what the message then carries
+    "rabbitmq": (
+        {
+            "priority": 3,
+            "expiration": 60,
+            "persistent": True,
+            "content_type": "application/json",
+            "type": "t",
+            "app_id": "a",
+        },
+        {
+            "priority": 3,
+            "expiration": 60000,
+            "persistent": True,
+            "contentType": "application/json",
+            "type": "t",
+            "appId": "a",
+        },
+        {
+            "priority": 3,
+            "expiration": "60000",
+            "deliveryMode": 2,
+            "contentType": "application/json",
+            "type": "t",
+            "appId": "a",
+        },
+    ),
+    "mqtt": ({"qos": 2}, {"qos": 2, "retain": False}, {"qos": 2, "retain": False}),
+}
+
+
+@case("options: priority, expiration and the like (RabbitMQ), QoS 2 (MQTT)")
 async def _options(pair: Pair) -> None:
-    options = {"rabbitmq": {"priority": 3, "expiration": 60000, "messageId": "m-1"}, "mqtt": {"qos": 1}}
-    if pair.place.transport not in options:
+    if pair.place.transport not in OPTIONS:
         raise NotApplicable("there are no such options here")
-    if not pair.client.nest:
-        raise NotSupported("not yet: our client sends headers, and sets no priority, expiration or QoS by call")
-    ended(await pair.call("echo", [1], options=options[pair.place.transport]), "complete", [[1]])
+    ours, theirs, carried = OPTIONS[pair.place.transport]
+    options = theirs if pair.client.nest else ours
+    ended(await pair.call("echo", [1], options=options), "complete", [[1]])
+    same((await pair.emit("noted", "with options", options=options)).end, "complete")
+    same(await pair.seen(1), [["noted", "with options"]])
+    if pair.service.nest:  # our handlers are not told
+        ended(await pair.call("carried", [1], options=options), "complete", [carried])
 
 
 @case("address: a wildcard in a handler's pattern")

@@ -106,12 +106,15 @@ class OurClient:
 
     async def _call(self, call: Call) -> Outcome:
         outcome = Outcome([])
-        headers = call.extras.get("headers") or call.extras.get("metadata")
+        beside = {
+            "headers": call.extras.get("headers") or call.extras.get("metadata"),
+            "options": call.extras.get("options"),
+        }
         try:
             if call.emit:
-                await self._client.emit(call.pattern, call.data, headers=headers)
+                await self._client.emit(call.pattern, call.data, **beside)
             else:
-                async for value in self._client.stream(call.pattern, call.data, timeout=call.limit, headers=headers):
+                async for value in self._client.stream(call.pattern, call.data, timeout=call.limit, **beside):
                     outcome.values.append(value)
         except RpcError as error:
             outcome.end, outcome.error = "error", error.error

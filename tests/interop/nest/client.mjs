@@ -21,7 +21,7 @@ function record(data, { headers, options }) {
   }
   if (settings.transport === 'rabbitmq' && (headers || options))
     return new nest.RmqRecordBuilder(data).setOptions({ ...options, headers }).build();
-  if (settings.transport === 'mqtt' && options) return new nest.MqttRecordBuilder(data).setQoS(options.qos).build();
+  if (settings.transport === 'mqtt' && options) return new nest.MqttRecordBuilder(data).setQoS(options.qos).setRetain(options.retain).build();
   if (settings.transport === 'kafka' && headers) return { value: data, headers };
   return data;
 }

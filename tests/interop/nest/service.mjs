@@ -21,6 +21,14 @@ function beside(context) {
   return Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)]));
 }
 
+/** The options that the message of a call came with. */
+function options(context) {
+  const packet = context.getPacket?.();
+  if (packet) return { qos: packet.qos, retain: packet.retain };
+  const { priority, expiration, deliveryMode, contentType, type, appId } = context.getMessage().properties;
+  return { priority, expiration, deliveryMode, contentType, type, appId };
+}
+
 class Office {
   echo(data) { return data; }
   sum(data) { return data.reduce((left, right) => left + right, 0); }
@@ -45,6 +53,7 @@ class Office {
   }
   async slow(data) { await pause(data.ms); seen.push(['slow', data.n]); return data.n; }
   besides(_, context) { return beside(context); }
+  carried(_, context) { return options(context); }
   counted(data) { seen.push(['counted', data]); return 'nest'; }
   noted(data) { seen.push(['noted', data]); return 'a reply that nobody awaits'; }
   first(data) { seen.push(['first', data]); }
@@ -79,6 +88,7 @@ const PATTERNS = [
   [MessagePattern, 'stream.fails.slowly', 'streamFailsSlowly'],
   [MessagePattern, 'slow', 'slow'],
   [MessagePattern, 'besides', 'besides'],
+  ...(['rabbitmq', 'mqtt'].includes(settings.transport) ? [[MessagePattern, 'carried', 'carried', { qos: 2 }]] : []),
   [MessagePattern, 'counted', 'counted'],
   [MessagePattern, 'noted', 'noted'],
   [EventPattern, 'parcel.sent', 'first'],
@@ -99,13 +109,13 @@ const shared = (pattern) =>
 
 Controller()(Office);
 // decorators mark the function itself, so each entry gets one of its own
-PATTERNS.forEach(([decorate, pattern, name], index) => {
+PATTERNS.forEach(([decorate, pattern, name, extras], index) => {
   const own = `${name}_${index}`;
   const value = function (data, context) { return this[name](data, context); };
   Object.defineProperty(Office.prototype, own, { value, writable: true, configurable: true });
   Payload()(Office.prototype, own, 0);
   Ctx()(Office.prototype, own, 1);
-  decorate(shared(pattern))(Office.prototype, own, Object.getOwnPropertyDescriptor(Office.prototype, own));
+  decorate(shared(pattern), extras)(Office.prototype, own, Object.getOwnPropertyDescriptor(Office.prototype, own));
 });
 
 class OfficeModule {}
