@@ -21,6 +21,7 @@ from classroom.lesson_rules import closing, is_tour, opening, predictions
 from classroom.notebook_problem import Problem, cell_name
 from classroom.notebooks import (
     BEGIN,
+    INSTEAD,
     Notebook,
     NotebookError,
     code_cells,
@@ -137,7 +138,7 @@ def budgets(notebook: Notebook, cells: range) -> Iterator[Problem]:
 def answers(notebook: Notebook) -> Iterator[Problem]:
     """Every cell that nbgrader calls a solution has an answer to take out, and every other has none."""
     for index, cell in enumerate(notebook.cells):
-        marked = BEGIN in cell.source
+        marked = BEGIN in cell.source or INSTEAD in cell.source
         if marked != bool(cell.metadata.get("nbgrader", {}).get("solution")):
             what = "has an answer and no nbgrader metadata." if marked else "is a solution without markers."
             yield Problem(cell_name(index, cell), what, "Give it both, or neither.")

@@ -31,6 +31,8 @@ from classroom.stored import keep_what_stays
 Notebook = Any  # nbformat has no types of its own
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+INSTEAD = "### START "  # what stands behind it is in the lab in the place of an answer
+START_TEXT = "*Your answer goes here.*"
 START = 'raise NotImplementedError("Your code goes here: see the text above.")'
 CELL_TIMEOUT = 60  # seconds; the longest cell of the course needs about ten
 METADATA = {
@@ -88,24 +90,31 @@ def stored_fingerprint(notebook: Notebook) -> str | None:
 # ---- solutions -> labs
 
 
-def take_out_answers(source: str) -> str:
-    """Replace each answer between the two markers by a start that runs and fails for a clear reason.
+def take_out_answers(source: str, start: str = START) -> str:
+    """Replace each answer between the two markers by a start that fails for a clear reason, or runs and is wrong.
 
+    Lines of the answer that begin with `### START` are its start, where it has one of its own; below a line outside,
+    such as that of %%service, one stands for the start of that line.
     Raises `NotebookError` when the markers do not come in pairs.
     """
     kept: list[str] = []
-    inside = False
+    own: list[str] | None = None  # the starts of the answer that is being read
     for line in source.splitlines():
         mark = line.strip()
-        if mark in (BEGIN, END) and inside != (mark == END):
+        if mark in (BEGIN, END) and (own is None) != (mark == BEGIN):
             raise NotebookError(f"{mark!r} has no partner. Each answer needs {BEGIN!r} and then {END!r}.")
         if mark == BEGIN:
-            kept.append(line[: len(line) - len(line.lstrip())] + START)
-        if mark in (BEGIN, END):
-            inside = mark == BEGIN
-        elif not inside:
+            own, stub = [], line[: len(line) - len(line.lstrip())] + start
+        elif mark == END:
+            kept += own or [stub]
+            own = None
+        elif mark.startswith(INSTEAD) and own is None:
+            kept[-1:] = [line.replace(INSTEAD, "", 1)]
+        elif mark.startswith(INSTEAD):
+            own = [*(own or []), line.replace(INSTEAD, "", 1)]
+        elif own is None:
             kept.append(line)
-    if inside:
+    if own is not None:
         raise NotebookError(f"{BEGIN!r} is never closed. Put {END!r} after the answer.")
     return "\n".join(kept)
 
@@ -114,14 +123,16 @@ def make_lab(solution: Notebook) -> Notebook:
     """The lab that belongs to a solution: same cells and ids, no answers, no outputs."""
     cells = []
     for cell in solution.cells:
-        if cell.cell_type == "code":
-            try:
-                source = take_out_answers(cell.source)
-            except NotebookError as error:
-                raise NotebookError(f"cell {cell.id!r}: {error}") from None
-            cells.append(nbformat.v4.new_code_cell(source, id=cell.id, metadata=cell.metadata))
+        code = cell.cell_type == "code"
+        try:
+            source = take_out_answers(cell.source, START if code else START_TEXT)
+        except NotebookError as error:
+            raise NotebookError(f"cell {cell.id!r}: {error}") from None
+        fields = {"id": cell.id, "metadata": cell.metadata}
+        if code:
+            cells.append(nbformat.v4.new_code_cell(source, **fields))
         else:
-            cells.append(nbformat.v4.new_markdown_cell(cell.source, id=cell.id, metadata=cell.metadata))
+            cells.append(nbformat.v4.new_markdown_cell(source, **fields))
     return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
 

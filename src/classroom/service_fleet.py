@@ -43,6 +43,7 @@ class Fleet:
         self.replicas: list[Replica] = []
         self.handlers: list[str] = []
         self.dead: list[str] = []  # the dead-letter queues that they name
+        self.delays: list[float] = []  # seconds that an event of theirs may wait for its next attempt
         self.history: deque[str] = deque(maxlen=7)  # the states that it went through
         self.note = ""  # what the reader should know besides
         self.logs: deque[Path] = deque()
@@ -246,6 +247,7 @@ class Fleet:
             line = json.loads(await replica.child.ready_line())
             self.handlers = [one["route"] for one in line["handlers"]]
             self.dead = [one["dead_letter"] for one in line["handlers"] if one.get("dead_letter")]
+            self.delays = sorted({delay for one in line["handlers"] for delay in one.get("delays", ())})
             replica.ready = True
             self.changed()
         code = await replica.child.wait()

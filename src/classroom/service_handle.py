@@ -76,6 +76,16 @@ class ServiceHandle:
         return [*dict.fromkeys([self.name, *self._fleet.dead, f"{self.name}.dead"])]
 
     @property
+    def plan(self) -> Plan:
+        """What its cell asked for last."""
+        return self._fleet.wanted
+
+    @property
+    def delays(self) -> list[float]:
+        """Seconds that an event of its may wait for its next attempt, as its handlers' Retry says."""
+        return list(self._fleet.delays)
+
+    @property
     def scales(self) -> bool:
         """Whether it may have several replicas: behind a broker, and without an HTTP side."""
         return self._fleet.wanted.on.partition("://")[0] not in ("tcp", "grpc") and not self._fleet.wanted.http
@@ -228,6 +238,12 @@ class ServiceHandle:
         """All replicas up again, unless the body has seen to that. Those that run stay."""
         if any(not one.alive for one in self._fleet.replicas):
             await self._do(self._fleet.scale(self._fleet.plan))
+
+    def twin(self, name: str) -> ServiceHandle:
+        """The same cell as a service of another name, so with queues of its own; it starts at once."""
+        other = ServiceHandle(name, self.plan, lambda _: False)
+        other.deploy(self.plan)
+        return other
 
     def deploy(self, plan: Plan) -> None:
         """Replace what runs by this plan: drain, then start. Returns at once; `ready()` waits for the new one."""

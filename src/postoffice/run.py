@@ -76,7 +76,15 @@ def _asked_to_stop(stop: asyncio.Event, number: int) -> None:
 def _tell_ready(service: Service, descriptor: int | None) -> None:
     """One line of JSON for whoever started this process and waits."""
     if descriptor is not None:
-        handlers = [{"kind": one.kind, "route": one.route, "dead_letter": one.dead_letter} for one in service.handlers]
+        handlers = [
+            {
+                "kind": one.kind,
+                "route": one.route,
+                "dead_letter": one.dead_letter,
+                "delays": one.retry.delays() if one.retry else (),
+            }
+            for one in service.handlers
+        ]
         with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "w") as pipe:
             print(json.dumps({"url": service.url, "pid": os.getpid(), "handlers": handlers}), file=pipe)
 

@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from classroom import progress
@@ -18,7 +19,7 @@ from classroom.checks.result import Condition, Result
 
 __all__ = ["Check", "CheckError", "Condition", "Result", "check"]
 
-LABS = {"03": "classroom.checks.lab03"}
+LABS = {"03": "classroom.checks.lab03", "05": "classroom.checks.lab05"}
 
 
 class CheckError(Exception):
@@ -29,20 +30,23 @@ class CheckError(Exception):
 class Check:
     """One check of a lab: what it is called, the names it looks at, and how it judges them.
 
-    `needs` maps a name of the notebook to the words that tell which cell makes it.
+    `needs` maps a name of the notebook to the words that tell which cell makes it. Where `draws` is true, `judge` takes
+    a `Random` after the result, and chooses by it what it may: where a crash comes, which letter is the bad one.
     """
 
     title: str
     needs: Mapping[str, str]
     judge: Callable[..., Awaitable[None]]
+    draws: bool = False
 
 
-async def check(name: str, *, names: Mapping[str, Any] | None = None) -> Result:
+async def check(name: str, *, names: Mapping[str, Any] | None = None, seed: int = 0) -> Result:
     """Judge one task of a lab.
 
     Args:
         name: the check's name, lab and task: "03.framing".
         names: where to look for what you wrote; by default the variables of this notebook.
+        seed: decides what is drawn by lot, such as the moment of a crash.
 
     Returns:
         the conditions with what was expected and seen; shown as a table in a notebook.
@@ -57,7 +61,8 @@ async def check(name: str, *, names: Mapping[str, Any] | None = None) -> Result:
     for variable in missing:
         result.judge(f"{variable} is there to be checked", False, hint=_missing(variable, task.needs[variable]))
     if not missing:
-        await task.judge(result, *(names[variable] for variable in task.needs))
+        drawn = [Random(seed)] if task.draws else []
+        await task.judge(result, *drawn, *(names[variable] for variable in task.needs))
     progress.note("check", name, passed=result.passed)
     return result
 

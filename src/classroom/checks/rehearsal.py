@@ -1,0 +1,227 @@
+"""A copy of the learner's service, with queues of its own, on the warm broker: sent to, broken, and accounted for.
+
+    async with rehearsal(payments, rabbit, book) as stage:
+        await stage.send("order.placed", number, {"id": number, "total": 10})
+        await stage.settle()
+        lost(stage.run())
+
+Nothing here goes by the clock: a letter has come to its end when the ledger or a dead-letter queue has it, and is gone
+for good when the service has drained and no queue holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count, pairwise
+from typing import Any
+
+import aio_pika
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from classroom.brokers import Broker
+from classroom.byhand import depth
+from classroom.checks.result import Result
+from classroom.checks.runs import Run, handlings
+from classroom.checks.serving import is_up
+from classroom.events import Event
+from classroom.faults.crash import Crash
+from classroom.ledger import Book
+from classroom.ledger.rows import Row
+from classroom.service_handle import ServiceHandle
+from classroom.service_plan import ServiceError
+from postoffice import Client, DeadLetter, dead_letters
+from postoffice.points import Point
+from postoffice.transports.rabbitmq_queues import delay_queue
+
+__all__ = ["LIMIT", "Stage", "new_ids", "rehearsal", "stands"]
+
+LIMIT = 40.0  # seconds for what takes one or two
+POLL = 0.02  # seconds
+QUIET = 5  # looks in a row that find all queues empty, before the service is asked to drain
+PREFETCH = 16  # where the cell does not say
+_numbers = count(1000 * secrets.randbelow(1_000_000))
+
+
+def new_ids(number: int) -> list[int]:
+    """Ids that no run of this kernel has used: the ledger remembers the old ones."""
+    return [next(_numbers) for _ in range(number)]
+
+
+async def stands(result: Result, service: Any, rabbit: Any, book: Any, name: str) -> bool:
+    """Judge whether the broker, the ledger and the service are up."""
+    if not (isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq" and rabbit.alive):
+        return result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
+    if not (isinstance(book, Book) and book.alive):
+        return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
+    return await is_up(result, name, service)
+
+
+FIRST_CELL = "run the first cell of this lab again, and the cells of your services after it."
+
+
+class Stage:
+    """One rehearsal: `service` is the copy, `sent` and `acknowledged` what it was sent since `begin()`."""
+
+    def __init__(self, service: ServiceHandle, book: Book, client: Client, connection: Any) -> None:
+        self.service, self.book = service, book
+        self.url = service.url
+        self._client, self._connection = client, connection
+        self._marks: dict[str, int] = {}  # message id -> id
+        self._dead: dict[str, Sequence[DeadLetter]] = {}  # queue -> what lies there
+        self._seen = 0  # rows of the ledger before `begin()`
+        self.sent: dict[int, float] = {}
+        self.acknowledged: dict[int, float] = {}
+        self.events: list[Event] = []
+        self.crashes = 0
+
+    async def begin(self) -> None:
+        """Forget what was sent so far; the service is up."""
+        self._seen = len(await self.book.rows())
+        self.sent, self.acknowledged, self.events, self.crashes = {}, {}, [], 0
+        if not self.service.alive:
+            await self.service.restart()
+
+    @property
+    def in_flight(self) -> int:
+        """How many letters its replicas may hold together."""
+        plan = self.service.plan
+        return prefetch(self.service) * plan.replicas if plan.delivery == "at-least-once" else len(self.sent)
+
+    async def send(self, pattern: str, number: int, data: Mapping[str, Any]) -> None:
+        """Send an event, and wait for the broker's promise."""
+        mark = f"{self.service.name}-{number}"
+        self._marks[mark] = number
+        self.sent[number] = time.time()
+        await self._client.emit(pattern, data, message_id=mark)
+        self.acknowledged[number] = time.time()
+
+    async def crash(self, point: Point, nth: int) -> Crash:
+        """Have it die at a point of its work."""
+        crash: Crash = await self.service.crash_at(point, nth)
+        return crash
+
+    async def restart_after(self, crash: Crash) -> None:
+        """Wait for that, and start it again. Raises TimeoutError when it does not come."""
+        await crash.wait(LIMIT)
+        self.crashes += 1
+        self.events.append(Event(time.time(), self.service.name, "killed", ""))
+        await self.service.restart()
+
+    async def rows(self) -> list[Row]:
+        """What the ledger has of this service since `begin()`."""
+        return [row for row in (await self.book.rows())[self._seen :] if row.service == self.service.name]
+
+    async def letters(self) -> list[DeadLetter]:
+        """The dead letters among what was sent. Queues are read where their length has changed."""
+        for queue in self.service.queues[1:]:
+            length, known = await self._depth(queue), self._dead.get(queue, [])
+            if length != len(known):
+                async with dead_letters(self.url, queue) as office:
+                    self._dead[queue] = await office.list()
+        return [one for found in self._dead.values() for one in found if one.id in self._marks]
+
+    def number(self, letter: DeadLetter) -> int:
+        """The id of a dead letter, as it was sent."""
+        return self._marks[letter.id]
+
+    async def waiting(self) -> int:
+        """Letters that wait in its queue, or for their next attempt."""
+        name = self.service.name
+        return sum([await self._depth(one) for one in (name, *(delay_queue(name, d) for d in self.service.delays))])
+
+    async def _depth(self, queue: str) -> int:
+        with suppress(ChannelNotFoundEntity):
+            async with self._connection.channel() as channel:
+                return await depth(channel, queue)
+        return 0
+
+    async def missing(self) -> set[int]:
+        """Acknowledged ids that neither the ledger nor a dead-letter queue has."""
+        left = set(self.acknowledged) - {row.id for row in await self.rows() if row.outcome in ("effect", "repeat")}
+        return left - {self.number(one) for one in await self.letters()} if left else left
+
+    async def settle(self, limit: float = LIMIT) -> bool:
+        """Wait until everything sent has come to its end; False when it did not within `limit` seconds."""
+        end, quiet = asyncio.get_running_loop().time() + limit, 0
+        while await self.missing():
+            if asyncio.get_running_loop().time() > end:
+                return False
+            quiet = 0 if await self.waiting() else quiet + 1
+            if quiet >= QUIET and self.service.state in ("ready", "stopped"):
+                await self.service.stop()  # what it holds is done, or back in its queue
+                if not await self.waiting():
+                    return True
+                with suppress(ServiceError):  # it crashed as it started
+                    await self.service.restart()
+                quiet = 0
+            await asyncio.sleep(POLL)
+        return True
+
+    async def run(self, poison: set[int] | None = None) -> Run:
+        """What is known, for the checkers. The work of a letter is its effect in the ledger."""
+        rows = await self.rows()
+        return Run(
+            self.sent,
+            acknowledged=self.acknowledged,
+            handled=handlings(row for row in rows if row.outcome == "effect"),
+            dead_lettered=[self.number(one) for one in await self.letters()],
+            ledger=rows,
+            crashes=self.crashes,
+            in_flight=self.in_flight,
+            poison=poison,
+            events=self.events,
+        )
+
+    async def close(self) -> None:
+        """Nothing of it is left: no process, no queue, no letter."""
+        self.service.kill()
+        name = self.service.name
+        for queue in self.service.queues[1:]:
+            if not queue.startswith(name):
+                await self._drop(queue)
+        mine = [one for one in self.service.queues if one.startswith(name)]
+        async with self._connection.channel() as channel:
+            for queue in (*mine, *(delay_queue(name, delay) for delay in self.service.delays)):
+                await channel.queue_delete(queue)
+
+    async def _drop(self, queue: str) -> None:
+        async with dead_letters(self.url, queue) as office:
+            for letter in await office.list():
+                if letter.id in self._marks:
+                    await office.drop(letter)
+
+
+def prefetch(service: ServiceHandle) -> int:
+    """How many letters a replica may hold."""
+    words = service.plan.queue
+    given = [int(number) for word, number in pairwise(words) if word == "--prefetch"]
+    return given[-1] if given else PREFETCH
+
+
+def last_words(service: ServiceHandle) -> str:
+    """The last line that a service printed, for a hint."""
+    return f"the last line that it printed: {' '.join(service.logs(1).split())[:300] or '(nothing)'}"
+
+
+@asynccontextmanager
+async def rehearsal(service: ServiceHandle, rabbit: Broker, book: Book) -> AsyncIterator[Stage]:
+    """A copy of a service that is up; it is gone at the end, and so is all that it had."""
+    twin = service.twin(f"{service.name}_{secrets.token_hex(3)}")
+    stage = None
+    try:
+        await twin.ready()
+        connection = await aio_pika.connect(rabbit.url)
+        async with connection, await Client.connect(rabbit.url, queue=twin.name, delivery="at-least-once") as client:
+            stage = Stage(twin, book, client, connection)
+            try:
+                await stage.begin()
+                yield stage
+            finally:
+                await stage.close()
+    finally:
+        twin.kill()
+        await book.up()
