@@ -150,6 +150,8 @@ def _wrong(notebook: Notebook, name: str, variable: str, one: Asked, seen: set[s
     number = name.partition("-")[0]
     if not one.ident.startswith(f"{number}.") or one.ident in seen:
         yield f"is called {one.ident!r}.", f'Give it a name of its own that begins with "{number}.".'
+    if not is_hidden(notebook.cells[one.index]):
+        yield "shows its code, and so its answer.", "Run `make notebooks`, or collapse it in JupyterLab and save."
     if not one.shown:
         yield "is not shown.", f"End its cell with {variable}."
     if len(one.told) != 1 or one.told[0][0] <= one.index:
@@ -162,6 +164,11 @@ def _wrong(notebook: Notebook, name: str, variable: str, one: Asked, seen: set[s
         yield f"has no option {answer!r}, and that is its answer.", f"Its options: {', '.join(sorted(one.options))}."
     if index + 1 >= len(notebook.cells) or notebook.cells[index + 1].cell_type != "markdown":
         yield "is told and not explained.", "Put a text cell behind the one that tells."
+
+
+def is_hidden(cell: Notebook) -> bool:
+    """Whether JupyterLab shows this cell's output only: the code of a prediction would tell its answer."""
+    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
 
 
 # ---- the closing

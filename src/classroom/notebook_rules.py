@@ -17,7 +17,7 @@ from typing import Any
 
 import nbformat.v4
 
-from classroom.lesson_rules import closing, is_tour, opening, predictions
+from classroom.lesson_rules import closing, is_hidden, is_tour, opening, predictions
 from classroom.notebook_problem import Problem, cell_name
 from classroom.notebooks import (
     BEGIN,
@@ -112,7 +112,7 @@ def rhythm(notebook: Notebook) -> Iterator[Problem]:
 
 
 def budgets(notebook: Notebook, cells: range) -> Iterator[Problem]:
-    """A lesson has its length, its code cells are short, and text and code keep a balance."""
+    """A lesson has its length, the code that is read is short, and text and code keep a balance."""
     count, code = len(notebook.cells), code_cells(notebook)
     if count not in cells:
         yield Problem("length", f"{count} cells, not {cells[0]} to {cells[-1]}.", "Split or join ideas.")
@@ -120,9 +120,9 @@ def budgets(notebook: Notebook, cells: range) -> Iterator[Problem]:
         if cell.cell_type == "code" and lines(cell) > LINES_MOST:
             what = f"has {lines(cell)} lines, more than {LINES_MOST}."
             yield Problem(cell_name(index, cell), what, "Split it, or move a helper to the package.")
-    if len(code) < 2:
+    sizes = [lines(cell) for cell in code if not is_hidden(cell)]
+    if len(sizes) < 2:
         return
-    sizes = [lines(cell) for cell in code]
     for name, size, most in (
         ("median", statistics.median(sizes), LINES_MEDIAN),
         ("90th percentile", statistics.quantiles(sizes, n=10, method="inclusive")[8], LINES_P90),

@@ -26,7 +26,7 @@ import nbformat.v4
 import nbformat.validator
 
 from classroom.notebook_cost import measured
-from classroom.stored import keep_what_stays
+from classroom.stored import hide_guess, keep_what_stays
 
 Notebook = Any  # nbformat has no types of its own
 
@@ -177,8 +177,10 @@ def execute(notebook: Notebook, folder: Path) -> Notebook:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(f"did not run to its end, so nothing was stored.\n{error}") from None
-    for output in (output for cell in code_cells(notebook) for output in cell.outputs):
-        keep_what_stays(output.get("data", {}))
+    for cell in code_cells(notebook):
+        hide_guess(cell)
+        for output in cell.outputs:
+            keep_what_stays(output.get("data", {}))
     notebook.metadata = nbformat.from_dict(METADATA | {"classroom": {"sources": fingerprint(notebook)}})
     return notebook
 
@@ -234,6 +236,7 @@ def from_text(text: str, before: Notebook | None = None) -> Notebook:
     for cell in notebook.cells:
         cell.id = cell.metadata.pop("id", None) or derived_id(cell.source, named)
         cell.metadata.pop("lines_to_next_cell", None)
+        hide_guess(cell)
         named.add(cell.id)
         kept = old.get(cell.id)
         if cell.cell_type == "code" and kept is not None and kept.source == cell.source:

@@ -1,4 +1,4 @@
-"""What a stored notebook keeps of a view: what can be seen without its kernel, and before a reader trusts the notebook.
+"""What a stored notebook shows: of a view, what is there without its kernel, and before a reader trusts the notebook.
 
 JupyterLab shows a notebook that somebody else has run without its SVG and its scripts. A picture in an <img> stays.
 """
@@ -9,11 +9,17 @@ import base64
 import re
 from typing import Any
 
-__all__ = ["keep_what_stays"]
+__all__ = ["hide_guess", "keep_what_stays"]
 
 LIVE_ONLY = "application/vnd.jupyter.widget-view+json"  # a widget: without its kernel there is none
 DRAWN = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 LABEL = re.compile(r'aria-label="([^"]*)"')
+
+
+def hide_guess(cell: Any) -> None:
+    """Collapse a cell that asks by `predict(...)`, in place: its code tells the answer. JupyterLab shows its output."""
+    if re.search(r"^\w+ = predict\(", cell.source, re.MULTILINE):
+        cell.metadata["jupyter"] = {"source_hidden": True}
 
 
 def keep_what_stays(data: dict[str, Any]) -> None:

@@ -50,6 +50,10 @@ def replace(index: int, old: str, new: str):
     return change
 
 
+def show_code(notebook):
+    del notebook.cells[1].metadata["jupyter"]
+
+
 def swap_guess_and_answer(notebook):
     notebook.cells[1].source, notebook.cells[3].source = notebook.cells[3].source, notebook.cells[1].source
 
@@ -79,7 +83,7 @@ def cut_short(notebook):
 
 def long_cells(count: int, size: int):
     def change(notebook):
-        for cell in notebook.cells[1 : 2 * count : 2]:
+        for cell in notebook.cells[13 : 13 + 2 * count : 2]:  # behind the predictions
             cell.source = "x = 1\n" * size
 
     return change
@@ -97,9 +101,9 @@ def long_cells(count: int, size: int):
         (LESSON, set_source(2, "### Deep"), "cell 3 (word-0): goes from level 1 to 3. Make it level 2."),
         (LESSON, add_code_cells, "cell 4 (more-1): is code cell 3 in a row."),
         (LESSON, add_text_cells, "text: 1.88 text cells a code cell, not 1.0 to 1.4."),
-        (LESSON, long_cells(1, 26), "cell 2 (step-0): has 26 lines, more than 25."),
+        (LESSON, long_cells(1, 26), "cell 14 (step-6): has 26 lines, more than 25."),
         (LESSON, long_cells(3, 13), "code: the 90th percentile of lines a cell is 13, over 12."),
-        (LESSON, long_cells(9, 5), "code: the median of lines a cell is 5, over 4."),
+        (LESSON, long_cells(8, 5), "code: the median of lines a cell is 5, over 4."),
         (
             LESSON,
             lambda notebook: notebook.cells.__delitem__(slice(4, None)),
@@ -121,6 +125,7 @@ def long_cells(count: int, size: int):
         (LESSON, replace(1, "predict(", "Guess("), "predictions: there are 2, fewer than 3."),
         (LESSON, replace(1, "01.guess-0", "02.guess-0"), "the prediction guess_0 is called '02.guess-0'."),
         (LESSON, replace(1, "01.guess-0", "01.guess-1"), "the prediction guess_1 is called '01.guess-1'."),
+        (LESSON, show_code, "the prediction guess_0 shows its code, and so its answer."),
         (LESSON, replace(1, ")\nguess_0", ")\nNone"), "cell 2 (step-0): the prediction guess_0 is not shown."),
         (LESSON, set_source(3, "x = 1"), "the prediction guess_0 is told 0 times. Once, in a later cell: guess_0"),
         (LESSON, set_source(5, 'guess_0.reveal("b")'), "the prediction guess_0 is told 2 times."),
