@@ -80,7 +80,17 @@ class Story:
             events = [one for one in events if one.message or (one.process in used and one.at >= first)]
         seen = {one.process for one in events} | {one.source for one in arrows} | {one.target for one in arrows}
         seen |= {one.process for one in bars}
-        return Story([one for one in self.processes if one in seen], events, bars, arrows, self.notes)
+        notes = [one for one in self.notes if not one.endswith(BACK_IN_TIME)] + back_in_time(arrows)
+        return Story([one for one in self.processes if one in seen], events, bars, arrows, notes)
+
+
+BACK_IN_TIME = "back in time: a clock was set while this was running"
+
+
+def back_in_time(arrows: Iterable[Arrow]) -> list[str]:
+    """A note on arrows that arrive before they left, if there are any."""
+    wrong = sum(one.backwards for one in arrows)
+    return [f"{wrong} arrow{'s go' if wrong > 1 else ' goes'} {BACK_IN_TIME}"] if wrong else []
 
 
 def processes(spans: Iterable[Span]) -> dict[tuple[str, str], str]:
@@ -173,8 +183,7 @@ class _Telling:
                 f"the clock of {process} is at least {abs(seconds):.3f} s {way}: what it did is drawn with"
                 f" {seconds:+.3f} s, since no message arrives before it is sent"
             )
-        if wrong := sum(one.backwards for one in self.story.arrows):
-            self.story.notes.append(f"{wrong} arrows go back in time: a clock was set while this was running")
+        self.story.notes += back_in_time(self.story.arrows)
 
     def _send(self, one: Span, handled: bool) -> None:
         message, process, target = self.message(one), self.name(one), _target(one)
