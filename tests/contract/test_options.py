@@ -286,6 +286,12 @@ async def next_of(arrived: asyncio.Queue[aiomqtt.Message]) -> aiomqtt.Message:
 async def test_qos_and_retain_arrive(place: Place) -> None:
     """The QoS of each call, at whoever takes all; what is retained comes again to whoever subscribes later."""
     client = await place.connect()
+    captured = cases_of("mqtt")["record.event_retain"][0]
+    async with listening(place, captured["topic"]) as arrived:
+        given = {name: captured["properties"][name] for name in ("qos", "retain")}
+        await client.emit(captured["pattern"], captured["data"]["data"], options=given)
+        record = await next_of(arrived)
+        assert (record.qos, record.retain, record.payload) == (*given.values(), captured["payload"].encode())
     async with listening(place, place.job) as arrived:
         for qos in (0, 1, 2):
             await client.emit(place.job, qos, options={"qos": qos})

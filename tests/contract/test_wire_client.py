@@ -18,9 +18,9 @@ NOT_PLAYED = {
     "client.connect": OPENING,
     "client.close": OPENING,
     "record.headers": "several values for one header: ours are text by name",
-    "record.options": "priority, expiration and the like cannot be given to our send",
-    "record.qos_properties": "QoS and MQTT 5's user properties cannot be given to our send",
-    "record.event_retain": "nor can a retained message",
+    "record.options": "options of a call; test_options.py has this capture",
+    "record.qos_properties": "MQTT 5's user properties cannot be given to our send; the QoS is in test_options.py",
+    "record.event_retain": "options of a call; test_options.py has this capture",
     "record.event": "headers beside an event; test_events.py covers them",
 }
 BESIDE = "where the transport has headers, ours travel there and not in the packet"
