@@ -1,18 +1,19 @@
 """RabbitMQ by hand: the few lines that its lessons use again and again, over the driver aio-pika.
 
-from classroom.byhand import depth, fresh, give_back, take
+from classroom.byhand import depth, fresh, give_back, take, work
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
-__all__ = ["Given", "depth", "fresh", "give_back", "take"]
+__all__ = ["Given", "Worked", "depth", "fresh", "give_back", "take", "work"]
 
 LIMIT = 10.0  # seconds to wait for a letter that should come
 
@@ -65,3 +66,35 @@ async def give_back(queue: AbstractQueue, most: int, seconds: float) -> Given:
         times, headers = times + 1, letter.headers
         await letter.nack(requeue=True)
     return Given(times, time.perf_counter() - began, headers)
+
+
+@dataclass(frozen=True)
+class Worked:
+    """How often each letter was taken, and how often it was handled; bodies in the order in which they came."""
+
+    taken: Counter[str]
+    done: Counter[str]
+    waiting: int
+
+    def __repr__(self) -> str:
+        lines = [f"{body:12} taken {times:,} times, handled {self.done[body]:,}" for body, times in self.taken.items()]
+        return "\n".join([*lines, f"{self.waiting:,} still wait"])
+
+
+async def work(queue: AbstractQueue, handle: Callable[[bytes], object], seconds: float) -> Worked:
+    """Take one letter at a time: acknowledge it when `handle` has returned, give it back when `handle` raises.
+
+    It ends after `seconds`, or when nothing waits.
+    """
+    end, taken, done = time.perf_counter() + seconds, Counter[str](), Counter[str]()
+    while time.perf_counter() < end and (letter := await queue.get(fail=False)) is not None:
+        body = letter.body.decode()
+        taken[body] += 1
+        try:
+            handle(letter.body)
+        except Exception:
+            await letter.nack(requeue=True)
+        else:
+            await letter.ack()
+            done[body] += 1
+    return Worked(taken, done, await depth(queue.channel, queue.name))
