@@ -186,7 +186,7 @@ def closing(notebook: Notebook) -> Iterator[Problem]:
     count = max(len(re.findall(r"(?m)^\|", words)) - 2, 0)  # without the head and the line under it
     if count < WORDS:
         yield Problem(where, f"the closing has {count} words, fewer than {WORDS}.", "Put them into a table.")
-    folded = re.findall(r"<details><summary>(\d+)\. [^<].*?</summary>\s*\S.*?</details>", questions, re.DOTALL)
+    folded = re.findall(r"<details><summary>(\d+)\. \S.*?</summary>\s*\S.*?</details>", questions, re.DOTALL)
     if folded != [str(number) for number in range(1, QUESTIONS + 1)]:
         what = f"the closing has {len(folded)} questions with folded answers, not {QUESTIONS}, numbered."
         yield Problem(where, what, "Each: <details><summary>1. ...?</summary> and its answer.")

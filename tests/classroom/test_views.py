@@ -320,7 +320,7 @@ def test_the_start_page_tells_what_was_done(tmp_path: Path, progress_file: Path)
     progress.note("check", "03.framing", passed=True)
     progress.note("check", "03.framing", passed=False)
     assert [(one.title, one.done) for one in entries(tmp_path)] == [
-        ("TCP", "1 prediction made, 1 right"),
+        ("03 TCP", "1 prediction made, 1 right"),
         ("Lab", "1 of 3 checks passed"),
         ("04", ""),
     ]

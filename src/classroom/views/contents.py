@@ -49,10 +49,10 @@ TITLE = "The notebooks of this course"
 
 
 def entries(course: Path) -> Iterator[Entry]:
-    """Each lesson, then its lab."""
+    """Each lesson with its number, then its lab, whose title has it."""
     for lesson in sorted((course / "notebooks").glob("*.ipynb")):
-        number = lesson.name.partition("-")[0]
-        yield Entry(lesson, _title(lesson), _guesses(number))
+        number, title = lesson.stem.partition("-")[0], _title(lesson)
+        yield Entry(lesson, title if title.startswith(number) else f"{number} {title}", _guesses(number))
         for lab in sorted((course / "labs").glob(f"{number}-*.ipynb")):
             yield Entry(lab, _title(lab), _checks(number))
 
