@@ -38,7 +38,14 @@ def notebooks(options: list[str]) -> int:
     return main(options) or 0
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks}
+def progress(options: list[str]) -> int:
+    """The tasks of the labs: what is passed, what is open, how many minutes are left."""
+    from classroom.tasks import main
+
+    return main(options)
+
+
+COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress}
 
 
 def main(argv: list[str] | None = None) -> int:

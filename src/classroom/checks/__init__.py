@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from classroom import progress
 from classroom.checks.result import Condition, Result
@@ -20,6 +20,9 @@ from classroom.checks.result import Condition, Result
 __all__ = ["Check", "CheckError", "Condition", "Result", "check"]
 
 LABS = {"03": "classroom.checks.lab03", "05": "classroom.checks.lab05"}
+
+
+Kind = Literal["service", "function", "prediction", "diagnosis"]
 
 
 class CheckError(Exception):
@@ -30,13 +33,17 @@ class CheckError(Exception):
 class Check:
     """One check of a lab: what it is called, the names it looks at, and how it judges them.
 
-    `needs` maps a name of the notebook to the words that tell which cell makes it. Where `draws` is true, `judge` takes
-    a `Random` after the result, and chooses by it what it may: where a crash comes, which letter is the bad one.
+    `needs` maps a name of the notebook to the words that tell which cell makes it. `kind`, `points` and `minutes` are
+    those of its task. Where `draws` is true, `judge` takes a `Random` after the result, and chooses by it what it may:
+    where a crash comes, which letter is the bad one.
     """
 
     title: str
     needs: Mapping[str, str]
     judge: Callable[..., Awaitable[None]]
+    kind: Kind
+    points: int
+    minutes: int
     draws: bool = False
 
 
@@ -71,11 +78,17 @@ def _missing(variable: str, cell: str) -> str:
     return f"this notebook has no {variable!r} yet. Run {cell} first, then this cell again."
 
 
+def every_check() -> dict[str, Check]:
+    """All checks of all labs, by name."""
+    found: dict[str, Check] = {}
+    for module in LABS.values():
+        found |= importlib.import_module(module).CHECKS
+    return found
+
+
 def _find(name: str) -> Check:
     """The check of that name. Raises `CheckError`, which lists those there are."""
-    known: dict[str, Check] = {}
-    for module in LABS.values():
-        known |= importlib.import_module(module).CHECKS
+    known = every_check()
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1)
         meant = f" Did you mean {near[0]!r}?" if near else ""

@@ -6,21 +6,16 @@ from classroom.checks import Check, acking, foretelling, poisoning, posting, sha
 
 FIRST = "the first cell of the lab"
 WORLD = {"rabbit": FIRST, "book": FIRST}
+PREDICTION = {"prediction": "the cell of task 1", "rabbit": FIRST}
+POST = {"post": "the cell of task 2", "rabbit": FIRST}
+PAYMENTS, PRINTERS, LABELS = (
+    {name: f"the %%service {name} cell"} | WORLD for name in ("payments", "printers", "labels")
+)
 
 CHECKS = {
-    "05.predict": Check(
-        "what the broker holds", {"prediction": "the cell of task 1", "rabbit": FIRST}, foretelling.judge
-    ),
-    "05.confirm": Check(
-        "a publisher that knows", {"post": "the cell of task 2", "rabbit": FIRST}, posting.judge, draws=True
-    ),
-    "05.ack": Check(
-        "charged, whoever is killed", {"payments": "the %%service payments cell"} | WORLD, acking.judge, draws=True
-    ),
-    "05.prefetch": Check(
-        "short jobs overtake", {"printers": "the %%service printers cell"} | WORLD, sharing.judge, draws=True
-    ),
-    "05.poison": Check(
-        "a queue that flows on", {"labels": "the %%service labels cell"} | WORLD, poisoning.judge, draws=True
-    ),
+    "05.predict": Check("what the broker holds", PREDICTION, foretelling.judge, "prediction", 2, 10),
+    "05.confirm": Check("a publisher that knows", POST, posting.judge, "function", 3, 20, draws=True),
+    "05.ack": Check("charged, whoever is killed", PAYMENTS, acking.judge, "service", 3, 15, draws=True),
+    "05.prefetch": Check("short jobs overtake", PRINTERS, sharing.judge, "service", 2, 10, draws=True),
+    "05.poison": Check("a queue that flows on", LABELS, poisoning.judge, "diagnosis", 4, 25, draws=True),
 }

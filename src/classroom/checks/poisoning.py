@@ -9,7 +9,7 @@ from typing import Any
 
 from classroom.checks.acking import find
 from classroom.checks.invariants import dead_letter_copies, dead_letter_ids, lost
-from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal, stands
+from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.keeping import KeptUp
 
@@ -37,10 +37,8 @@ STUBBORN = (
 
 async def judge(result: Result, draw: Random, labels: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
-    if not await stands(result, labels, rabbit, book, "labels"):
-        return
-    async with rehearsal(labels, rabbit, book) as stage:
-        if not await ships(result, stage):
+    async with rehearsal(result, "labels", labels, rabbit, book) as stage:
+        if not (stage and await ships(result, stage)):
             return
         empty, killer, stranger = await send_all(stage, draw)
         if await goes_on(result, stage):

@@ -1,6 +1,6 @@
 """A copy of the learner's service, with queues of its own, on the warm broker: sent to, broken, and accounted for.
 
-    async with rehearsal(payments, rabbit, book) as stage:
+    async with rehearsal(result, "payments", payments, rabbit, book) as stage:
         await stage.send("order.placed", number, {"id": number, "total": 10})
         await stage.settle()
         lost(stage.run())
@@ -20,7 +20,7 @@ from itertools import count, pairwise
 from typing import Any
 
 import aio_pika
-from aio_pika.exceptions import ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 
 from classroom.brokers import Broker
 from classroom.byhand import depth
@@ -29,11 +29,11 @@ from classroom.checks.runs import Run, handlings
 from classroom.checks.serving import is_up
 from classroom.events import Event
 from classroom.faults.crash import Crash
-from classroom.ledger import Book
+from classroom.ledger import Book, LedgerError
 from classroom.ledger.rows import Row
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
-from postoffice import Client, DeadLetter, dead_letters
+from postoffice import Client, DeadLetter, PostOfficeError, dead_letters
 from postoffice.points import Point
 from postoffice.transports.rabbitmq_queues import delay_queue
 
@@ -51,13 +51,13 @@ def new_ids(number: int) -> list[int]:
     return [next(_numbers) for _ in range(number)]
 
 
-async def stands(result: Result, service: Any, rabbit: Any, book: Any, name: str) -> bool:
-    """Judge whether the broker, the ledger and the service are up."""
+def stands(result: Result, rabbit: Any, book: Any) -> bool:
+    """Judge whether the broker and the ledger run."""
     if not (isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq" and rabbit.alive):
         return result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
     if not (isinstance(book, Book) and book.alive):
         return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-    return await is_up(result, name, service)
+    return True
 
 
 FIRST_CELL = "run the first cell of this lab again, and the cells of your services after it."
@@ -208,12 +208,26 @@ def last_words(service: ServiceHandle) -> str:
 
 
 @asynccontextmanager
-async def rehearsal(service: ServiceHandle, rabbit: Broker, book: Book) -> AsyncIterator[Stage]:
-    """A copy of a service that is up; it is gone at the end, and so is all that it had."""
-    twin = service.twin(f"{service.name}_{secrets.token_hex(3)}")
-    stage = None
+async def rehearsal(result: Result, name: str, service: Any, rabbit: Any, book: Any) -> AsyncIterator[Stage | None]:
+    """A copy of a service, once it is up; it is gone at the end, and so is all that it had.
+
+    None, and a condition that failed, where something is missing. What breaks down on the way, such as the broker,
+    leaves the check without a verdict.
+    """
+    if not stands(result, rabbit, book):
+        yield None
+        return
+    if not isinstance(service, ServiceHandle):
+        result.judge(
+            f"{name} is a service", False, seen=f"{service!r:.80}", hint=f"run the %%service {name} cell again."
+        )
+        yield None
+        return
+    twin = service.twin(f"{name}_{secrets.token_hex(3)}")
     try:
-        await twin.ready()
+        if not await is_up(result, name, twin):
+            yield None
+            return
         connection = await aio_pika.connect(rabbit.url)
         async with connection, await Client.connect(rabbit.url, queue=twin.name, delivery="at-least-once") as client:
             stage = Stage(twin, book, client, connection)
@@ -222,6 +236,10 @@ async def rehearsal(service: ServiceHandle, rabbit: Broker, book: Book) -> Async
                 yield stage
             finally:
                 await stage.close()
+    except (PostOfficeError, ServiceError, LedgerError, AMQPError, OSError) as error:
+        seen = f"{type(error).__name__}: {error}"[:500]
+        result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
     finally:
         twin.kill()
-        await book.up()
+        with suppress(LedgerError):
+            await book.up()

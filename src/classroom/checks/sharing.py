@@ -8,7 +8,7 @@ from typing import Any
 
 from classroom.checks.acking import find
 from classroom.checks.invariants import duplicates, lost
-from classroom.checks.rehearsal import LIMIT, Stage, last_words, new_ids, prefetch, rehearsal, stands
+from classroom.checks.rehearsal import LIMIT, Stage, last_words, new_ids, prefetch, rehearsal
 from classroom.checks.result import Result
 
 SHORT = 14  # jobs of a page each
@@ -23,11 +23,9 @@ RETURNED = (
 
 async def judge(result: Result, draw: Random, printers: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
-    if not await stands(result, printers, rabbit, book, "printers"):
-        return
-    async with rehearsal(printers, rabbit, book) as stage:
-        if (seconds := await prints(result, stage)) is not None:
-            await lets_pass(result, stage, draw, seconds)
+    async with rehearsal(result, "printers", printers, rabbit, book) as stage:
+        seconds = await prints(result, stage) if stage else None
+        if stage and seconds is not None and await lets_pass(result, stage, draw, seconds):
             await loses_nothing(result, stage, draw)
 
 
@@ -52,7 +50,7 @@ async def prints(result: Result, stage: Stage) -> float | None:
     return seconds if good else None
 
 
-async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) -> None:
+async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) -> bool:
     """A long job among the first three of all: every short one is done before it."""
     await stage.begin()
     first = await jobs(stage, draw.randint(0, 2))
@@ -66,7 +64,7 @@ async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) 
     late = len(set(done[done.index(long) :]) & set(short)) if long in done else None
     seen = f"{late} of {len(short)} came after it" if late is not None else "the long job was not printed"
     text = "every short job is done before the long one that was sent among the first"
-    result.judge(text, None if late is None else not late, expected="0 after it", seen=seen, hint=_why(stage))
+    return result.judge(text, None if late is None else not late, expected="0 after it", seen=seen, hint=_why(stage))
 
 
 def _why(stage: Stage) -> str:
