@@ -42,7 +42,13 @@ def event_pattern(pattern: Pattern, *, retry: Retry | None = None, dead_letter: 
             handlers fails, all of them get the event again.
         dead_letter: at least once only: the queue that takes it when it is given up; `<service>.dead` where none is
             named.
+
+    Raises HandlerError: `retry` is no Retry, or `dead_letter` no name.
     """
+    if not (retry is None or isinstance(retry, Retry)):
+        raise HandlerError(f"retry={retry!r} says nothing to go by: write retry=Retry(attempts=3), and import Retry.")
+    if not (dead_letter is None or (isinstance(dead_letter, str) and dead_letter)):
+        raise HandlerError(f"dead_letter is the name of a queue, such as 'orders.dead'; got {dead_letter!r}.")
     address = route(pattern)
     return lambda function: _attach(function, "event", address, retry, dead_letter)
 

@@ -112,3 +112,48 @@ def test_options_that_do_not_go_together(notebook: Notebook):
     error = notebook.run("await payments").error
     assert "'payments' exists already with other properties" in error
     assert "Use another name, or delete it" in error
+
+
+FORGETFUL = """%%service forgetful --on rabbit --delivery at-least-once
+from classroom.ledger import ledger
+from postoffice import event_pattern
+
+@event_pattern("order.placed")
+async def charge(data, ctx):
+    ledger.charge(data["id"], amount=1)
+"""
+
+
+def test_a_retry_that_is_none(notebook: Notebook):
+    """A number in its place says what to write."""
+    notebook.ok(
+        RETRYING.replace("hasty --on rabbit", "trusting --on rabbit --delivery at-least-once").replace("()", "", 1)
+    )
+    error = notebook.run("await trusting").error
+    assert "HandlerError: retry=<class" in error
+    assert "write retry=Retry(attempts=3)" in error
+
+
+def test_the_ledger_was_called_without_await(notebook: Notebook):
+    """The event is done, and nothing was charged: who waits for the charge is told where to look; it stands there."""
+    notebook.ok("from classroom import start_ledger\nledger_book = await start_ledger()")
+    notebook.ok(FORGETFUL)
+    notebook.ok("post = await Client.connect(rabbit.url, queue='forgetful', delivery='at-least-once')")
+    notebook.ok("await post.emit('order.placed', {'id': 1})")
+    notebook.until_view("'Ledger.charge' was never awaited")
+    error = notebook.run("await ledger_book.wait(1, timeout=0.1)").error
+    assert "LedgerError: 0 of 1 calls have come to the ledger" in error
+    assert "Its log is below its cell" in error
+
+
+def test_dead_letters_that_are_not_there(notebook: Notebook):
+    """One that was requeued already; more than ever come."""
+    notebook.ok("await till.emit('order.strange', {}, message_id='strange')")
+    notebook.ok("letters = await rabbit.dead_letters('payments.dead')")
+    notebook.ok("while 'strange' not in [one.id for one in letters]:\n    await letters.again()")
+    notebook.ok("await letters.drop('strange')")
+    error = notebook.run("await letters.drop('strange')").error
+    assert "UsageError: there is no dead letter 'strange' in 'payments.dead'" in error
+    assert "requeued or dropped already" in error
+    error = notebook.run("await letters.wait(99, timeout=0.1)").error
+    assert "of 99 letters have come to 'payments.dead'" in error
