@@ -111,8 +111,6 @@ class Session(Connection):
         sent = self._client.publish(topic, body, qos=qos, retain=retain, properties=properties)
         if self.ended or sent.rc != MQTT_ERR_SUCCESS:
             raise ConnectionLost(f"the connection to the MQTT broker broke; {topic!r} was not confirmed.")
-        if sent.is_published():
-            return True  # QoS 0, and it has left
         confirmed = self._unconfirmed[sent.mid] = asyncio.get_running_loop().create_future()
         try:
             reason: int = await confirmed
