@@ -81,5 +81,5 @@ def _cell(same: list[Row]) -> str:
         return ""
     if any(row.error for row in same):
         return "no result"
-    lost, again, sent = (sum(getattr(row, name) for row in same) for name in ("lost", "duplicated", "acknowledged"))
-    return f"{lost:,} / {again:,} of {sent:,}" + ("" if all(row.good for row in same) else " (!)")
+    lost, again = (sum(getattr(row, name) for row in same) for name in ("lost", "duplicated"))
+    return f"{lost:,} / {again:,}" + ("" if all(row.good for row in same) else " (!)")
