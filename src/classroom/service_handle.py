@@ -256,8 +256,10 @@ class ServiceHandle:
     async def _do(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work on the services' loop; interrupting the waiting cell does not tear the work apart."""
         future = asyncio.run_coroutine_threadsafe(work, services_loop())
+        waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should nobody wait then
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await asyncio.shield(waiting)
         finally:
             self.on_change()
 

@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant("05.prefetch", "at most once", {
         " --delivery at-least-once": "", " --prefetch 1": ""}, "at most once, the broker hands over"),
     Mutant("05.prefetch", "leaves long jobs out", {
-        PRINT: f'    if job["pages"] > 40:\n        return\n{PRINT}'}, "is a job left out"),
+        PRINT: f'    if job["pages"] > 40:\n        return\n{PRINT}'}, "it is left out"),
     Mutant("05.prefetch", "in the background", {
         PRINT: "    tasks.add(asyncio.create_task(work(job)))\n",
         "@event_pattern": f"async def work(job):\n{PRINT}".replace("draw(", "await asyncio.to_thread(draw, ")
@@ -69,7 +69,9 @@ MUTANTS = [
         "import time": f"{SPAWN}import time"}, "the handler had returned"),
     Mutant("05.poison", "a classic queue", {" --quorum": ""}, "a classic queue does not count"),
     Mutant("05.poison", "many in the hand", {" --prefetch 1": ""}, "--prefetch 1"),
-    Mutant("05.poison", "no second attempt", {", retry=Retry(attempts=3, initial=0.1)": ""}, "worth another attempt"),
+    Mutant("05.poison", "no second attempt", {", retry=Retry(attempts=3, initial=0.1)": ""}, "limit is 20"),
+    Mutant("05.poison", "one attempt", {"attempts=3": "attempts=1"}, "worth another attempt"),
+    Mutant("05.poison", "many attempts", {"attempts=3": "attempts=9"}, "many attempts"),
     Mutant("05.poison", "tries in vain", {RAISE: "        raise\n"}, "PermanentError"),
     Mutant("05.poison", "catches everything", {RAISE: "        return\n"}, "an error was hidden"),
     Mutant("05.poison", "an empty label will do", {RAISE: '        text = ""\n'}, "an error was hidden"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -87,3 +88,16 @@ async def test_what_is_no_broker_ledger_or_service_is_named(table: Bench, names:
     result = await check("05.ack", names=world | names)
     assert [one.text for one in result.conditions] == [seen]
     assert not result.passed
+
+
+async def test_a_broker_that_dies_meanwhile_leaves_no_verdict(table: Bench):
+    """What could not be judged has not passed, and is no mistake of the learner's; the check comes to its end."""
+    rabbit, book = table.shell.user_ns["rabbit"], table.shell.user_ns["book"]
+    await table.trial("05.ack", table.references["05.ack"])
+    rows = len(await book.rows())
+    checking = asyncio.create_task(check("05.ack", names=table.shell.user_ns))
+    await book.wait(rows + 1)  # it is in the middle of it
+    async with rabbit.down():
+        result = await asyncio.wait_for(checking, 60)
+    assert [one.passed for one in result.conditions][-1] is None, result
+    assert result.conditions[-1].text == "the check came to its end"

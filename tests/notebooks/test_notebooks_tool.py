@@ -45,6 +45,25 @@ def test_what_stands_around_an_answer_stays():
     assert "b = 2" not in lines
 
 
+def test_an_answer_may_have_a_start_of_its_own():
+    """Lines behind the mark stand in the lab instead of the answer, as they are indented."""
+    cell = "def f():\n    ### BEGIN SOLUTION\n    ### START if 1:\n    ### START     return 1\n    return 2\n    ### END SOLUTION"
+    assert take_out_answers(cell) == "def f():\n    if 1:\n        return 1"
+
+
+def test_a_single_line_may_have_a_start_of_its_own():
+    """The line of %%service must be the first one, so no marker can stand above it."""
+    cell = "%%service a --on rabbit --prefetch 1\n### START %%service a --on rabbit\nx = 1"
+    assert take_out_answers(cell) == "%%service a --on rabbit\nx = 1"
+
+
+def test_prose_has_its_answer_and_its_rubric_taken_out(course: Path):
+    """A cell of text that an instructor reads."""
+    text = '# %% [markdown] id="top"\n# # Why?\n# ### BEGIN SOLUTION\n# Since the rubric says so.\n# ### END SOLUTION'
+    lab = notebooks.make_lab(from_text(text))
+    assert lab.cells[0].source == "# Why?\n*Your answer goes here.*"
+
+
 @pytest.mark.parametrize("source", ["### BEGIN SOLUTION\nx", "x\n### END SOLUTION", f"{BEGIN}\n{BEGIN}"])
 def test_markers_without_a_partner_are_refused(source: str):
     """A forgotten marker must not publish an answer."""

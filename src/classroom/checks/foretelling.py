@@ -9,9 +9,8 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractConnection
 
-from classroom.brokers import Broker
 from classroom.byhand import depth, give_back
-from classroom.checks.rehearsal import FIRST_CELL
+from classroom.checks.rehearsal import serves
 from classroom.checks.result import Result
 
 LETTERS, HELD, DONE = 20, 5, 8  # as the task says: sent, prefetch, acknowledged
@@ -52,8 +51,7 @@ REASONS: dict[str, Mapping[Any, str]] = {
 
 async def judge(result: Result, prediction: Any, rabbit: Any) -> None:
     """All conditions: one for each question."""
-    if not (isinstance(rabbit, Broker) and rabbit.alive):
-        result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
+    if not serves(result, rabbit):
         return
     if not isinstance(prediction, Mapping) or (missing := [one for one in QUESTIONS if one not in prediction]):
         seen = f"missing: {', '.join(missing)}" if isinstance(prediction, Mapping) else f"{prediction!r:.80}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count, pairwise
 from typing import Any
@@ -51,10 +51,18 @@ def new_ids(number: int) -> list[int]:
     return [next(_numbers) for _ in range(number)]
 
 
+def serves(result: Result, rabbit: Any) -> bool:
+    """Judge whether the variable is a RabbitMQ that runs."""
+    if isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq":
+        text, hint = "rabbit is a broker that runs", "await rabbit.restart()"
+        return rabbit.alive or result.judge(text, False, seen=f"it is {rabbit.state}", hint=hint)
+    return result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
+
+
 def stands(result: Result, rabbit: Any, book: Any) -> bool:
     """Judge whether the broker and the ledger run."""
-    if not (isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq" and rabbit.alive):
-        return result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
+    if not serves(result, rabbit):
+        return False
     if not (isinstance(book, Book) and book.alive):
         return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
     return True
@@ -144,11 +152,11 @@ class Stage:
         left = set(self.acknowledged) - {row.id for row in await self.rows() if row.outcome in ("effect", "repeat")}
         return left - {self.number(one) for one in await self.letters()} if left else left
 
-    async def settle(self, limit: float = LIMIT) -> bool:
-        """Wait until everything sent has come to its end; False when it did not within `limit` seconds."""
+    async def settle(self, limit: float = LIMIT, enough: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until everything sent has come to its end; False when it did not within `limit` seconds, or `enough`."""
         end, quiet = asyncio.get_running_loop().time() + limit, 0
         while await self.missing():
-            if asyncio.get_running_loop().time() > end:
+            if asyncio.get_running_loop().time() > end or enough():
                 return False
             quiet = 0 if await self.waiting() else quiet + 1
             if quiet >= QUIET and self.service.state in ("ready", "stopped"):
@@ -236,7 +244,7 @@ async def rehearsal(result: Result, name: str, service: Any, rabbit: Any, book: 
                 yield stage
             finally:
                 await stage.close()
-    except (PostOfficeError, ServiceError, LedgerError, AMQPError, OSError) as error:
+    except (PostOfficeError, ServiceError, LedgerError, AMQPError, OSError, RuntimeError) as error:
         seen = f"{type(error).__name__}: {error}"[:500]
         result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
     finally:

@@ -57,7 +57,7 @@ async def is_up(result: Result, name: str, service: Any) -> bool:
         await service.ready()
     except Exception as error:
         lines = str(error).strip().splitlines()
-        told = " … ".join(dict.fromkeys([lines[0], lines[-1]]))
+        told = " … ".join(dict.fromkeys([lines[0], lines[-1]])).replace(service.name, name)
         hint = "read the traceback under the service's cell; its line numbers are the cell's."
         return result.judge(f"{name} starts and is ready", False, seen=told, hint=hint)
     return result.judge(f"{name} starts and is ready", True)

@@ -15,6 +15,10 @@ SHORT = 14  # jobs of a page each
 PAGE = 0.02  # seconds that a page takes, as the cell says
 LONGER = 4  # times as long as all short jobs together: the long job
 POCKET = "short jobs lay in the pocket of the replica that had the long one"
+LEFT_OUT = (
+    "the long job was acknowledged, and never printed. Either it is left out, or the handler had returned while its"
+    " work was still to be done, and the replica stopped. Await the work in the handler."
+)
 RETURNED = (
     "it died after the ack, before the job was printed: the handler had returned while its work was still to be done."
     " Await the work in the handler."
@@ -59,7 +63,7 @@ async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) 
     await stage.settle(LIMIT + LONGER * seconds)
     run = await stage.run()
     text = "with a long job among them, every job is printed"
-    find(result, run, lost, text, "is a job left out, or an error hidden?")
+    find(result, run, lost, text, LEFT_OUT)
     done = [row.id for row in sorted(run.ledger or (), key=lambda row: row.number) if row.outcome == "effect"]
     late = len(set(done[done.index(long) :]) & set(short)) if long in done else None
     seen = f"{late} of {len(short)} came after it" if late is not None else "the long job was not printed"
