@@ -112,6 +112,8 @@ def test_options_that_do_not_go_together(notebook: Notebook):
     error = notebook.run("await payments").error
     assert "'payments' exists already with other properties" in error
     assert "Use another name, or delete it" in error
+    notebook.ok(SERVICE)
+    notebook.ok("await payments")  # as the other tests need it
 
 
 FORGETFUL = """%%service forgetful --on rabbit --delivery at-least-once
