@@ -239,10 +239,11 @@ async def test_options_of_a_request_are_answered_as_ever(place: Place) -> None:
 
 
 @RABBITMQ
-async def test_a_failed_event_keeps_its_priority(place: Place) -> None:
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_failed_event_keeps_its_priority(place: Place, attempts: int) -> None:
     """In the copy that waits, and among the dead letters; the broker drops neither."""
 
-    @event_pattern(place.job, retry=Retry(attempts=2, initial=0.05, jitter=0), dead_letter=f"{place.name}.dead")
+    @event_pattern(place.job, retry=Retry(attempts=attempts, initial=0.05, jitter=0), dead_letter=f"{place.name}.dead")
     async def job(data: Any) -> None:
         raise ValueError("no")
 
