@@ -47,8 +47,8 @@ def test_what_stands_around_an_answer_stays():
 
 def test_an_answer_may_have_a_start_of_its_own():
     """Lines behind the mark stand in the lab instead of the answer, as they are indented."""
-    cell = "def f():\n    ### BEGIN SOLUTION\n    ### START if 1:\n    ### START     return 1\n    return 2\n    ### END SOLUTION"
-    assert take_out_answers(cell) == "def f():\n    if 1:\n        return 1"
+    answer = "### BEGIN SOLUTION\n### START if 1:\n### START     return 1\nreturn 2\n### END SOLUTION\n"
+    assert take_out_answers("def f():\n" + indent(answer, "    ")) == "def f():\n    if 1:\n        return 1"
 
 
 def test_a_single_line_may_have_a_start_of_its_own():
@@ -57,11 +57,11 @@ def test_a_single_line_may_have_a_start_of_its_own():
     assert take_out_answers(cell) == "%%service a --on rabbit\nx = 1"
 
 
-def test_prose_has_its_answer_and_its_rubric_taken_out(course: Path):
+def test_prose_has_its_answer_and_its_rubric_taken_out():
     """A cell of text that an instructor reads."""
-    text = '# %% [markdown] id="top"\n# # Why?\n# ### BEGIN SOLUTION\n# Since the rubric says so.\n# ### END SOLUTION'
+    text = '# %% [markdown] id="top"\n# Why?\n# ### BEGIN SOLUTION\n# Since the rubric says so.\n# ### END SOLUTION'
     lab = notebooks.make_lab(from_text(text))
-    assert lab.cells[0].source == "# Why?\n*Your answer goes here.*"
+    assert lab.cells[0].source.splitlines() == ["Why?", "*Your answer goes here.*"]
 
 
 @pytest.mark.parametrize("source", ["### BEGIN SOLUTION\nx", "x\n### END SOLUTION", f"{BEGIN}\n{BEGIN}"])
