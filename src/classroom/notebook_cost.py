@@ -29,10 +29,13 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
-    """Measure what the block takes; the result is complete when the block has ended."""
+def measured(by_runner: bool = False) -> Iterator[Cost]:
+    """Measure what the block takes; the result is complete when the block has ended.
+
+    `by_runner`: this process has started a program that runs the notebook, and the program's own memory counts not.
+    """
     cost, over = Cost(), threading.Event()
-    watch = threading.Thread(target=_watch, args=(cost, over), daemon=True)
+    watch = threading.Thread(target=_watch, args=(cost, over, by_runner), daemon=True)
     began = time.monotonic()
     watch.start()
     try:
@@ -43,20 +46,20 @@ def measured() -> Iterator[Cost]:
         cost.seconds = round(time.monotonic() - began)
 
 
-def _watch(cost: Cost, over: threading.Event) -> None:
+def _watch(cost: Cost, over: threading.Event, by_runner: bool) -> None:
     with suppress(OSError, subprocess.SubprocessError, ValueError):  # without `ps`, the memory stays 0
         while not over.wait(EVERY):
-            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid()) / 1e6))
+            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid(), by_runner) / 1e6))
 
 
-def _resident_below(root: int) -> int:
-    """Bytes of resident memory of all descendants of a process."""
+def _resident_below(root: int, by_runner: bool) -> int:
+    """Bytes of resident memory of all descendants of a process; of its children themselves, unless `by_runner`."""
     listing = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True, timeout=10)
     children: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for line in listing.stdout.splitlines():
         pid, parent, kilobytes = map(int, line.split())
         children[parent].append((pid, kilobytes * 1024))
-    total, todo = 0, [root]
+    total, todo = 0, [pid for pid, _ in children[root]] if by_runner else [root]
     while todo:
         for pid, resident in children[todo.pop()]:
             total += resident

@@ -35,7 +35,7 @@ def test_nbval_runs_it_and_finds_the_stored_outputs(path: Path):
     """No cell fails, cells tagged nbval-check-output print what is stored, and the opening's memory is enough."""
     options = ["--nbval-lax", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "--timeout=0", str(path)]
-    with measured() as cost:
+    with measured(by_runner=True) as cost:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert path.parent.name == "solutions" or [str(problem) for problem in memory(read(path), cost)] == []

@@ -185,12 +185,13 @@ def test_memory_of_processes_at_any_depth_is_counted_while_they_live():
     """A process that a process of ours started holds 100 MB for a moment; the most is what counts."""
     hold = "import time; held = bytearray(100_000_000); print(flush=True); time.sleep(1.5)"
     start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
-    with measured() as cost:
+    with measured() as cost, measured(by_runner=True) as below:
         subprocess.run([sys.executable, "-c", "import time; time.sleep(1)"], check=True)
         small = cost.megabytes
         subprocess.run([sys.executable, "-c", start], check=True)
     assert small > 0
     assert small + 90 < cost.megabytes < small + 200
+    assert 90 < below.megabytes < cost.megabytes, "the one in the middle is the runner"
     assert cost.seconds >= 2
 
 
