@@ -74,11 +74,10 @@ class Worked:
 
     taken: Counter[str]
     done: Counter[str]
-    waiting: int
 
     def __repr__(self) -> str:
         lines = [f"{body:12} taken {times:,} times, handled {self.done[body]:,}" for body, times in self.taken.items()]
-        return "\n".join([*lines, f"{self.waiting:,} still wait"])
+        return "\n".join([*lines, f"handled in all: {self.done.total():,}"])
 
 
 async def work(queue: AbstractQueue, handle: Callable[[bytes], object], seconds: float) -> Worked:
@@ -97,4 +96,4 @@ async def work(queue: AbstractQueue, handle: Callable[[bytes], object], seconds:
         else:
             await letter.ack()
             done[body] += 1
-    return Worked(taken, done, await depth(queue.channel, queue.name))
+    return Worked(taken, done)
