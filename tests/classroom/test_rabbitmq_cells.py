@@ -89,3 +89,12 @@ def test_by_hand(notebook: Notebook):
     notebook.ok("await post('x', 'few')")
     given = notebook.ok("await give_back(few, most=50, seconds=30)")
     assert re.fullmatch(r"delivered 3 times in [\d.]+ s, comes no more", given)
+
+
+def test_one_who_gives_back_what_fails_does_nothing_else(notebook: Notebook):
+    """What is behind it waits; without it all is done, and the work ends before its time."""
+    notebook.ok("tray = await fresh(channel, 'tray')\nfor text in '{', '7', '8': await post(text, 'tray')")
+    told = notebook.ok("import json\nturns = await work(tray, json.loads, seconds=0.3)\nprint(turns)")
+    assert re.search(r"^\{ +taken [\d,]+ times, handled 0\nhandled in all: 0", told)
+    assert notebook.ok("turns.taken.keys() == {'{'} and turns.taken['{'] > 1") == "True"
+    assert "handled in all: 3" in notebook.ok("await work(tray, lambda body: body, seconds=60)")
