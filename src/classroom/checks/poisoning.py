@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ from classroom.checks.invariants import dead_letter_copies, dead_letter_ids, los
 from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.keeping import KeptUp
+from classroom.service_plan import ServiceError
 
 GOOD, EMPTY, REFUSALS = 6, 2, 2  # letters that are fine, that cannot be printed; calls that the ledger refuses
 MOST_CRASHES = 5  # that one letter may cost
@@ -77,7 +79,8 @@ async def send_all(stage: Stage, draw: Random) -> tuple[set[int], int, int]:
 async def goes_on(result: Result, stage: Stage) -> bool:
     """It is started again whenever it crashes; the good letters are shipped, and it stops crashing."""
     async with stage.service.kept_up() as kept:
-        await stage.service.resume()
+        with suppress(ServiceError):  # the killer may come first
+            await stage.service.resume()
         await stage.settle(enough=lambda: kept.crashes > MOST_CRASHES)
     stage.crashes = kept.crashes
     text = f"the service dies {MOST_CRASHES} times at most over one letter, and goes on"
