@@ -35,7 +35,7 @@ def measured(by_runner: bool = False) -> Iterator[Cost]:
     `by_runner`: this process has started a program that runs the notebook, and the program's own memory counts not.
     """
     cost, over = Cost(), threading.Event()
-    watch = threading.Thread(target=_watch, args=(cost, over, by_runner), daemon=True)
+    watch = threading.Thread(target=_watch, args=(cost, over, by_runner, _others()), daemon=True)
     began = time.monotonic()
     watch.start()
     try:
@@ -46,19 +46,33 @@ def measured(by_runner: bool = False) -> Iterator[Cost]:
         cost.seconds = round(time.monotonic() - began)
 
 
-def _watch(cost: Cost, over: threading.Event, by_runner: bool) -> None:
+def _watch(cost: Cost, over: threading.Event, by_runner: bool, others: set[int]) -> None:
     with suppress(OSError, subprocess.SubprocessError, ValueError):  # without `ps`, the memory stays 0
         while not over.wait(EVERY):
-            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid(), by_runner) / 1e6))
+            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid(), by_runner, others) / 1e6))
 
 
-def _resident_below(root: int, by_runner: bool) -> int:
-    """Bytes of resident memory of all descendants of a process; of its children themselves, unless `by_runner`."""
+def _others() -> set[int]:
+    """The children that this process has already, for example brokers: they are no part of the run."""
+    with suppress(OSError, subprocess.SubprocessError, ValueError):
+        return {pid for pid, _ in _processes()[os.getpid()]}
+    return set()
+
+
+def _processes() -> dict[int, list[tuple[int, int]]]:
+    """Of each process its children, with bytes of resident memory."""
     listing = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True, timeout=10)
     children: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for line in listing.stdout.splitlines():
         pid, parent, kilobytes = map(int, line.split())
         children[parent].append((pid, kilobytes * 1024))
+    return children
+
+
+def _resident_below(root: int, by_runner: bool, others: set[int]) -> int:
+    """Bytes of resident memory of all descendants of a process; of its children themselves, unless `by_runner`."""
+    children = _processes()
+    children[root] = [(pid, resident) for pid, resident in children[root] if pid not in others]
     total, todo = 0, [pid for pid, _ in children[root]] if by_runner else [root]
     while todo:
         for pid, resident in children[todo.pop()]:

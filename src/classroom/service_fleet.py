@@ -44,7 +44,8 @@ class Fleet:
         self.handlers: list[str] = []
         self.dead: list[str] = []  # the dead-letter queues that they name
         self.delays: list[float] = []  # seconds that an event of theirs may wait for its next attempt
-        self.history: deque[str] = deque(maxlen=7)  # the states that it went through
+        self.history: deque[str] = deque(maxlen=7)  # the last states that it went through
+        self.forgotten = False  # whether there were more
         self.note = ""  # what the reader should know besides
         self.logs: deque[Path] = deque()
         self.pending = 0  # deploys that were asked for and have not started their processes yet
@@ -85,7 +86,7 @@ class Fleet:
             await self._drain(self.replicas)
             self.plan = plan
             # replaced in one step: a view in another thread may look at any time
-            self.history = deque([self.state], maxlen=self.history.maxlen)
+            self.history, self.forgotten = deque([self.state], maxlen=self.history.maxlen), False
             self.handlers = []
             self._start(new_version=True)
             self.pending -= 1
@@ -134,6 +135,7 @@ class Fleet:
         """Note the state if it is a new one. From any thread."""
         state = self.state
         if not self.history or self.history[-1] != state:
+            self.forgotten = self.forgotten or len(self.history) == self.history.maxlen
             self.history.append(state)
 
     def _is_ready(self) -> bool:
@@ -173,6 +175,7 @@ class Fleet:
         if any(isinstance(end, TimeoutError) for end in ends):
             self.note = f"work was still under way {DRAIN_LIMIT:g} s after SIGTERM: it was cut off"
             for one in living:
+                one.cut_off = True
                 one.child.kill()
         self.changed()
 

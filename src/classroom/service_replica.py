@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from classroom.supervisor import Child
 
 WORST_FIRST = ("crashed", "killed", "stopped", "starting", "paused", "ready")
@@ -12,7 +14,7 @@ class Replica:
 
     def __init__(self, number: int, child: Child) -> None:
         self.number, self.child, self.pid = number, child, child.pid
-        self.ready = self.paused = self.draining = False
+        self.ready = self.paused = self.draining = self.cut_off = False
 
     @property
     def alive(self) -> bool:
@@ -36,7 +38,8 @@ class Replica:
             return "paused" if self.paused else "ready" if self.ready else "starting"
         if code > 0 or (code == 0 and not (self.ready or self.draining)):
             return "crashed"
-        return "stopped" if code == 0 or self.draining else "killed"
+        drained = self.draining and (code != -signal.SIGKILL or self.cut_off)
+        return "stopped" if code == 0 or drained else "killed"
 
     def __repr__(self) -> str:
         return f"<replica {self.number}: {self.state}>"

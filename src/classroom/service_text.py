@@ -18,12 +18,13 @@ TRACEBACK = "Traceback (most recent call last):"
 def summary(name: str, fleet: Fleet) -> str:
     """A line such as: users: starting → ready (on tcp; handles "user.created"). No pid, port or time: it is stored."""
     many = f"; {fleet.plan.replicas} replicas" if fleet.plan.replicas > 1 else ""
-    states = [one.state for one in fleet.replicas]
-    if len(set(states)) > 1:
-        many += ": " + ", ".join(states)
+    replicas = [one.state for one in fleet.replicas]
+    if len(set(replicas)) > 1:
+        many += ": " + ", ".join(replicas)
     handles = f"; handles {', '.join(fleet.handlers)}" if fleet.handlers else ""
     note = f". {fleet.note}" if fleet.note else ""
-    return f"{name}: {' → '.join(fleet.history)} (on {fleet.plan.on}{many}{handles}){note}"
+    states = " → ".join([*(["…"] if fleet.forgotten else []), *fleet.history])
+    return f"{name}: {states} (on {fleet.plan.on}{many}{handles}){note}"
 
 
 def as_html(line: str, log: list[str]) -> str:
