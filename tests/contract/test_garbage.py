@@ -112,7 +112,7 @@ async def test_garbage_as_a_reply_does_a_client_no_harm(place: Place, caplog: py
     await place.serve(Office())
     client = await place.connect()
     for body in [*GARBAGE, b'{"id":"stranger","response":1,"isDisposed":true}', b'{"err":"\xff","id":"x"}']:
-        client.on_reply(body)
-        client.on_reply(body, "stranger")
+        client._pending.on_reply(body)
+        client._pending.on_reply(body, "stranger")
     assert await client.send("echo", 1) == 1
     assert "a reply that is no JSON was dropped" in caplog.text

@@ -165,7 +165,7 @@ async def test_a_stored_event_survives_the_death_of_its_broker(place: Place) -> 
     events: list[int] = []
 
     @event_pattern(place.job)
-    async def job(data):
+    async def job(data: int):  # on Kafka a number travels as text
         events.append(data)
 
     await place.serve(job, delivery="at-least-once")

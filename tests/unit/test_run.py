@@ -146,7 +146,7 @@ def test_whoever_started_it_gets_a_line_of_json(runs: Runs) -> None:
     with os.fdopen(reading) as pipe:
         ready = json.loads(pipe.read())
     assert ready["pid"] == process.pid
-    assert ready["handlers"] == [{"kind": "message", "route": "echo"}]
+    assert ready["handlers"] == [{"kind": "message", "route": "echo", "dead_letter": None, "delays": []}]
     assert asyncio.run(ask(ready["url"], "echo", 1)) == 1
 
 
