@@ -53,6 +53,8 @@ class Kernel:
 
     def __init__(self, code: str, folder: Path) -> None:
         folder.mkdir()
+        work = folder.with_name(f"{folder.name}-work")  # where cells write; the other must be empty at the end
+        work.mkdir()
         self.folder, self.mark = folder, f"{os.getpid()}-{id(self)}-{time.monotonic_ns()}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", "import os, sys, time\nfrom pathlib import Path\n" + code],
@@ -94,7 +96,7 @@ class Notebook:
         self.views: dict[str, str] = {}
         self.html: dict[str, str] = {}
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(cwd=str(folder), env={**os.environ, "TMPDIR": str(folder), MARK: self.mark})
+        self.manager.start_kernel(cwd=str(work), env={**os.environ, "TMPDIR": str(folder), MARK: self.mark})
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
