@@ -95,6 +95,8 @@ class Notebook:
         self.folder, self.mark = folder, f"{os.getpid()}-{id(self)}-{time.monotonic_ns()}"
         self.views: dict[str, str] = {}
         self.html: dict[str, str] = {}
+        work = folder.with_name(f"{folder.name}-work")  # where cells write; the other one must be empty at the end
+        work.mkdir(exist_ok=True)
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel(cwd=str(work), env={**os.environ, "TMPDIR": str(folder), MARK: self.mark})
         self.client = self.manager.client()
