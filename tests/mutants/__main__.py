@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .bench import Bench, bench
-from .lab05 import MUTANTS
+from .mutant import Lab, labs
 
 KEPT = Path(".artifacts/mutants.jsonl")
 
@@ -49,28 +49,28 @@ class Verdict:
     said: str
 
 
-def cases(only: list[str], seeds: int) -> Iterator[Case]:
-    """All there is to try, a task at a time."""
-    tasks = dict.fromkeys(mutant.task for mutant in MUTANTS)
-    for task in tasks:
+def cases(lab: Lab, only: list[str], seeds: int) -> Iterator[Case]:
+    """All there is to try of a lab, a task at a time."""
+    for task in lab.starts:
         for seed in range(seeds):
-            wanted = [Case(task, "reference", seed, None), Case(task, "start", seed, "")]
-            wanted += [Case(task, one.name, seed, one.hint) for one in MUTANTS if one.task == task]
+            wanted = [Case(task, "reference", seed, None), Case(task, "start", seed, lab.starts[task])]
+            wanted += [Case(task, one.name, seed, one.hint) for one in lab.mutants if one.task == task]
             yield from (one for one in wanted if not only or any(word in one.key for word in only))
 
 
-def source(case: Case, table: Bench) -> str:
+def source(case: Case, lab: Lab, table: Bench) -> str:
+    """The cell to try."""
     if case.hint is None:
         return table.references[case.task]
     if case.name == "start":
         return table.start_of(case.task)
-    mutant = next(one for one in MUTANTS if (one.task, one.name) == (case.task, case.name))
+    mutant = next(one for one in lab.mutants if (one.task, one.name) == (case.task, case.name))
     return mutant.of(table.references[case.task])
 
 
-async def judge(case: Case, table: Bench) -> Verdict:
+async def judge(case: Case, lab: Lab, table: Bench) -> Verdict:
     """Try one."""
-    trial = await table.trial(case.task, source(case, table), case.seed)
+    trial = await table.trial(case.task, source(case, lab, table), case.seed)
     passed, kind = trial.result.passed, case.name if case.name in ("reference", "start") else "mutant"
     hinted = case.hint is None or case.hint in trial.advice
     right = passed == (case.hint is None)
@@ -105,14 +105,16 @@ def _share(verdicts: Iterator[bool]) -> str:
 async def run(options: argparse.Namespace, done: set[str], keep: Callable[[Verdict], None]) -> None:
     """All cases that are wanted and not done before, until the budget is used up."""
     end = time.monotonic() + options.budget if options.budget else None
-    async with bench("05") as table:
-        for case in cases(options.only, options.seeds):
-            if case.key in done:
-                continue
-            if end and time.monotonic() > end:
-                print(f"the budget of {options.budget:g} s is used up; go on with --resume")
-                break
-            keep(await judge(case, table))
+    for lab in labs():
+        left = [case for case in cases(lab, options.only, options.seeds) if case.key not in done]
+        if not left:
+            continue
+        async with bench(lab.name, lab.given) as table:
+            for case in left:
+                if end and time.monotonic() > end:
+                    print(f"the budget of {options.budget:g} s is used up; go on with --resume")
+                    return
+                keep(await judge(case, lab, table))
 
 
 def kept() -> list[Verdict]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aio_pika
 from IPython.core.interactiveshell import InteractiveShell
 
-from classroom.brokers import start_broker
-from classroom.checks import Result, check
-from classroom.ledger import start_ledger
+from classroom.brokers import Broker
+from classroom.checks import Result, check, every_check
+from classroom.ledger import Book
 from classroom.notebooks import read, take_out_answers
+from classroom.service_handle import ServiceHandle
 from classroom.services import register
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
-LABS = {"05": "05-rabbitmq.ipynb"}
+WORLD = (Broker, Book)  # what a lab's given cells start, and what is ended with the bench
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,19 @@ class Trial:
 
 
 class Bench:
-    """One lab, a warm broker and a ledger."""
+    """One lab, and what its given cells start: the cell of a task bears the task's name."""
 
     def __init__(self, lab: str, shell: InteractiveShell) -> None:
         self.shell = shell
-        cells = read(SOLUTIONS / LABS[lab]).cells
+        (path,) = SOLUTIONS.glob(f"{lab}-*.ipynb")
+        cells = read(path).cells
         self.references = {f"{lab}.{cell.id}": cell.source for cell in cells if cell.cell_type == "code"}
+        self.checks = {name: one for name, one in every_check().items() if name.startswith(f"{lab}.")}
+
+    async def run(self, source: str) -> None:
+        """Run a cell as a notebook does. Raises what it raises, unless that is a service's error for its reader."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            await self.shell.run_cell_async(source, transformed_cell=self.shell.transform_cell(source))
 
     def start_of(self, task: str) -> str:
         """What a learner finds in the cell."""
@@ -52,40 +59,44 @@ class Bench:
 
     async def trial(self, task: str, source: str, seed: int = 0) -> Trial:
         """Run a cell, then its check."""
-        await self._clear(source)
-        with contextlib.redirect_stdout(io.StringIO()):
-            await self.shell.run_cell_async(source, transformed_cell=self.shell.transform_cell(source))
+        await self._clear(task, source)
+        await self.run(source)
         began = time.perf_counter()
         result = await check(task, names=self.shell.user_ns, seed=seed)
         return Trial(result, time.perf_counter() - began)
 
-    async def _clear(self, source: str) -> None:
-        """A service that ran before is gone, and so is its queue: a queue keeps its kind for life."""
+    async def _clear(self, task: str, source: str) -> None:
+        """What this cell made before is gone: a service with its queue (which keeps its kind for life), a variable."""
         first, _, _ = source.partition("\n")
-        if first.startswith("%%service"):
-            name = first.split()[1]
-            if (service := self.shell.user_ns.get(name)) is not None:
-                service.kill()
-            async with await aio_pika.connect(self.shell.user_ns["rabbit"].url) as connection:
+        if not first.startswith("%%service"):
+            for name in self.checks[task].needs:
+                if not isinstance(self.shell.user_ns.get(name), (*WORLD, ServiceHandle)):
+                    self.shell.user_ns.pop(name, None)
+            return
+        name = first.split()[1]
+        if (service := self.shell.user_ns.get(name)) is not None:
+            service.kill()
+        rabbit = self.shell.user_ns.get("rabbit")
+        if isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq":
+            async with await aio_pika.connect(rabbit.url) as connection:
                 await (await connection.channel()).queue_delete(name)
-        else:
-            for name in ("prediction", "post"):
-                self.shell.user_ns.pop(name, None)
 
 
 @asynccontextmanager
-async def bench(lab: str) -> AsyncIterator[Bench]:
-    """A lab on a broker of its own, which is gone at the end."""
+async def bench(lab: str, given: Sequence[str] = ("start",)) -> AsyncIterator[Bench]:
+    """A lab whose given cells have run; the brokers, ledgers and services that they started are gone at the end."""
     shell = InteractiveShell()
     register(shell)
-    rabbit: Any = await start_broker("rabbitmq", name=f"mutants-{lab}")
-    book = await start_ledger()
-    shell.user_ns |= {"rabbit": rabbit, "book": book}
     try:
-        yield Bench(lab, shell)
+        table = Bench(lab, shell)
+        for name in given:
+            await table.run(table.references[f"{lab}.{name}"])
+        yield table
     finally:
-        for one in list(shell.user_ns.values()):
-            if hasattr(one, "replicas"):
+        made = list(shell.user_ns.values())
+        for one in made:
+            if isinstance(one, ServiceHandle):
                 one.kill()
-        await book.stop()
-        await rabbit.stop()
+        for one in made:
+            if isinstance(one, WORLD):
+                await one.stop()

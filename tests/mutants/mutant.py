@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -12,12 +15,14 @@ class Mutant:
     Attributes:
         task: the check's name, "05.ack". name: the mistake, in a few words.
         changes: old text -> new text; each old text must be there. hint: words of the hint that it must be given.
+        short: whether it is tried in `make test`, too.
     """
 
     task: str
     name: str
     changes: dict[str, str]
     hint: str
+    short: bool = False
 
     def of(self, reference: str) -> str:
         """The wrong source."""
@@ -26,3 +31,24 @@ class Mutant:
             assert old in reference, f"{self.task}, {self.name}: the reference has no {old!r} any more"
             reference = reference.replace(old, new)
         return reference
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What of a lab is tried: the module `labNN` beside this one names it `LAB`.
+
+    Attributes:
+        name: "05". mutants: its wrong solutions. starts: task -> words that its unchanged start is answered with.
+        given: the ids of the cells that run first, once.
+    """
+
+    name: str
+    mutants: Sequence[Mutant]
+    starts: Mapping[str, str]
+    given: Sequence[str] = ("start",)
+
+
+def labs() -> list[Lab]:
+    """All of them, in order."""
+    here = Path(__file__).parent
+    return [importlib.import_module(f"{__package__}.{path.stem}").LAB for path in sorted(here.glob("lab*.py"))]

@@ -4,54 +4,60 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
 from classroom.brokers import BrokerError
-from classroom.checks import check
-from classroom.checks.lab05 import CHECKS
+from classroom.checks import check, every_check
 
 from .bench import Bench, bench
-from .lab05 import MUTANTS
-from .mutant import Mutant
+from .mutant import Lab, Mutant, labs
 
-TASKS = list(CHECKS)
+LABS = {lab.name: lab for lab in labs()}
+TASKS = [task for lab in LABS.values() for task in lab.starts]
+STARTS = [(task, reason) for lab in LABS.values() for task, reason in lab.starts.items()]
+MUTANTS = [one for lab in LABS.values() for one in lab.mutants]
 FEWEST = 4  # wrong solutions of each task
-SHORT = {
-    "05.predict": ("what is held is lost", "the shorter first"),
-    "05.confirm": ("knows the keys of the lesson", "silence is a no"),
-    "05.ack": ("catches everything", "charges twice"),
-    "05.prefetch": ("one replica",),  # the start is the other one
-    "05.poison": ("many in the hand",),  # the start is a classic queue
-}
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="table")
-async def a_bench() -> AsyncIterator[Bench]:
-    """Lab 05, with a broker of its own."""
+@asynccontextmanager
+async def tabled(lab: Lab) -> AsyncIterator[Bench]:
+    """A lab's bench, where this machine has its broker."""
     try:
-        async with bench("05") as one:
+        async with bench(lab.name, lab.given) as one:
             yield one
     except BrokerError as error:
-        pytest.skip(f"nothing serves RabbitMQ here: {error}")
+        pytest.skip(f"no broker for lab {lab.name} here: {error}")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="table")
+async def a_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """The bench of the lab that a test names; the tests of a lab stand together, so each has one bench."""
+    async with tabled(LABS[request.param]) as one:
+        yield one
+
+
+def of_tasks(values: list, names: str):
+    """A test for each value, on the bench of its lab; a value begins with a task's name, or is a mutant."""
+    rows = []
+    for value in values:
+        task = getattr(value, "task", None) or (value if isinstance(value, str) else value[0])
+        label = f"{task} {value.name}" if isinstance(value, Mutant) else task
+        rows.append(pytest.param(task.partition(".")[0], *(value if isinstance(value, tuple) else (value,)), id=label))
+    return pytest.mark.parametrize(f"table,{names}", rows, indirect=["table"], scope="module")
+
+
+@of_tasks(TASKS, "task")
 async def test_the_reference_passes(table: Bench, task: str):
     """All conditions hold."""
     trial = await table.trial(task, table.references[task])
     assert trial.result.passed, trial.result
 
 
-@pytest.mark.parametrize(("task", "reason"), [
-    ("05.predict", "still ...: waiting, held"),
-    ("05.confirm", "NotImplementedError: Your code goes here"),
-    ("05.ack", "NotImplementedError: Your code goes here"),
-    ("05.prefetch", "each may hold 16 letters"),
-    ("05.poison", "a classic queue does not count deliveries"),
-])  # fmt: skip
+@of_tasks(STARTS, "task,reason")
 async def test_the_unchanged_start_fails_for_a_clear_reason(table: Bench, task: str, reason: str):
     """The first condition that fails says it."""
     trial = await table.trial(task, table.start_of(task))
@@ -59,9 +65,7 @@ async def test_the_unchanged_start_fails_for_a_clear_reason(table: Bench, task: 
     assert reason in trial.advice, trial.result
 
 
-@pytest.mark.parametrize(
-    "mutant", [one for one in MUTANTS if one.name in SHORT[one.task]], ids=lambda one: f"{one.task} {one.name}"
-)
+@of_tasks([one for one in MUTANTS if one.short], "mutant")
 async def test_a_wrong_solution_is_answered_by_name(table: Bench, mutant: Mutant):
     """Refused, and the first condition that fails has the hint for this mistake."""
     trial = await table.trial(mutant.task, mutant.of(table.references[mutant.task]))
@@ -71,12 +75,21 @@ async def test_a_wrong_solution_is_answered_by_name(table: Bench, mutant: Mutant
 
 @pytest.mark.parametrize("task", TASKS)
 async def test_every_task_has_its_wrong_solutions(task: str):
-    """Four at least, each another text."""
-    mine = {str(one.changes) for one in MUTANTS if one.task == task}
-    assert len(mine) >= FEWEST
-    assert {*SHORT[task]} <= {one.name for one in MUTANTS if one.task == task}
+    """Four at least, each another text; one at least is tried here."""
+    mine = [one for one in MUTANTS if one.task == task]
+    assert len({str(one.changes) for one in mine}) >= FEWEST
+    assert any(one.short for one in mine)
 
 
+async def test_every_check_of_a_lab_is_checked():
+    """No task is left out."""
+    assert {name for name in every_check() if name.partition(".")[0] in LABS} == {*TASKS}
+
+
+on_lab_05 = pytest.mark.parametrize("table", ["05"], indirect=True, scope="module")
+
+
+@on_lab_05
 @pytest.mark.parametrize(("names", "seen"), [
     ({"rabbit": 42, "book": None, "payments": None}, "rabbit is a broker that runs"),
     ({"book": 42, "payments": None}, "book is a ledger that runs"),
@@ -90,6 +103,7 @@ async def test_what_is_no_broker_ledger_or_service_is_named(table: Bench, names:
     assert not result.passed
 
 
+@on_lab_05
 async def test_a_broker_that_dies_meanwhile_leaves_no_verdict(table: Bench):
     """What could not be judged has not passed, and is no mistake of the learner's; the check comes to its end."""
     rabbit, book = table.shell.user_ns["rabbit"], table.shell.user_ns["book"]

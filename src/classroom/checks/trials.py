@@ -9,10 +9,11 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from classroom.checks.result import Condition
 
+T = TypeVar("T")
 TRIAL_LIMIT = 10.0  # seconds; every trial takes well under one when the code ends at all
 
 
@@ -28,28 +29,31 @@ async def attempt(text: str, trial: Callable[..., Condition], *arguments: Any) -
         trial: called with `arguments`; it calls the learner's code. It is stopped after `TRIAL_LIMIT` seconds.
     """
     try:
-        return await _in_thread(partial(trial, *arguments))
+        return await in_thread(partial(trial, *arguments))
     except TooLong:
         return Condition(text, False, "an answer", f"none within {TRIAL_LIMIT:g} s; it was stopped", LOOPS)
     except NotImplementedError as error:
         return Condition(text, False, "an answer", f"NotImplementedError: {error}", "write this part first.")
     except Exception as error:
-        return Condition(text, False, "an answer", _told(error), "run the cell, call it by hand, read the error.")
+        return Condition(text, False, "an answer", told(error), "run the cell, call it by hand, read the error.")
 
 
 LOOPS = "look for a loop that waits for bytes: with an incomplete frame, leave the loop and return."
 
 
-def _told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error in a line, with the line of the learner's code it came from."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "ipykernel" in frame.filename]
     place = f" (line {frames[-1].lineno} of your cell: {frames[-1].line})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 
 
-async def _in_thread(work: Callable[[], Condition]) -> Condition:
-    """Run `work` in a daemon thread, so that even code that cannot be stopped does not hold up the kernel."""
-    future: Future[Condition] = Future()
+async def in_thread(work: Callable[[], T], limit: float | None = None) -> T:
+    """Run `work` in a daemon thread, so that even code that cannot be stopped does not hold up the kernel.
+
+    Raises TooLong after `limit` seconds (by default `TRIAL_LIMIT`), and whatever `work` raises.
+    """
+    future: Future[T] = Future()
 
     def body() -> None:
         try:
@@ -60,7 +64,7 @@ async def _in_thread(work: Callable[[], Condition]) -> Condition:
     thread = threading.Thread(target=body, name="check", daemon=True)
     thread.start()
     waiting = asyncio.wrap_future(future)
-    await asyncio.wait({waiting}, timeout=TRIAL_LIMIT)
+    await asyncio.wait({waiting}, timeout=TRIAL_LIMIT if limit is None else limit)
     if not waiting.done():
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TooLong))
         await asyncio.wait({waiting}, timeout=1)
