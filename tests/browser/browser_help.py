@@ -107,6 +107,18 @@ RUN = """async (code) => {
     await future.done;
     return said;
 }"""
+CELL = """(id) => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.activeCellIndex = notebook.widgets.findIndex((cell) => cell.model.id === id);
+    return notebook.scrollToItem(notebook.activeCellIndex, "center");
+}"""
+RUN_CELL = """async () => {
+    const cell = window.jupyterapp.shell.currentWidget.content.activeCell.model;
+    await window.jupyterapp.commands.execute("notebook:run-cell");
+    const said = (cell.toJSON().outputs ?? []).map((one) => one.text ?? one.data?.["text/plain"] ?? one.traceback);
+    return said.flat().join("\\n");
+}"""
+SAVED = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
 START = "(code) => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}) && null"
 FOCUSED = """() => {
     const at = document.activeElement;
@@ -142,6 +154,33 @@ class Desk:
         """Run code in the notebook's kernel; what it printed or raised."""
         said: str = self.page.evaluate(RUN, code)
         return said
+
+    def run_cell(self, cell: str, within: float = 60) -> str:
+        """Run one cell; the text of what it shows."""
+        self.page.set_default_timeout(within * 1000)
+        self.page.evaluate(CELL, cell)
+        said: str = self.page.evaluate(RUN_CELL)
+        return said
+
+    def write(self, cell: str, text: str) -> None:
+        """Put a text in the place of what stands in a cell, by keyboard."""
+        self.page.evaluate(CELL, cell)
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text)
+        self.page.keyboard.press("Escape")
+
+    def until_saved(self) -> None:
+        """Wait until the notebook's file has what is on the page."""
+        self.page.wait_for_function(SAVED, timeout=20_000)
+
+    def photograph(self, cell: str, name: str) -> None:
+        """A picture of the notebook around a cell, to look at."""
+        pictures = ROOT / ".artifacts"
+        pictures.mkdir(exist_ok=True)
+        self.page.evaluate(CELL, cell)
+        self.page.wait_for_timeout(500)  # for the picture only: cells are drawn as they come into view
+        self.page.screenshot(path=pictures / f"{name}.png")
 
     def tab_to(self, name: str, control: str) -> None:
         """Reach a control of a view by the Tab key alone, from the one before the view."""

@@ -154,7 +154,7 @@ MUTANTS = [
     Mutant("03.block", "counts at the end", {
         COUNT + NUMBER + RENDER: RENDER + "    number = printed\n    printed += 1\n"}, "return the number"),
     Mutant("03.block", "one at a time", {
-        "@message_pattern": "lock = asyncio.Lock()\n\n@message_pattern",
+        "import asyncio\n": "import asyncio\n\nlock = asyncio.Lock()\n",
         RENDER: f"    async with lock:\n    {RENDER}"}, "lets only one of them in"),
     Mutant("03.block", "prints nothing", {RENDER: '    text = f\'{data["pages"]} pages\'\n'}, "Was it called"),
     Mutant("03.block", "one text for all", {

@@ -157,14 +157,13 @@ async def drains(result: Result, trial: Trial, draw: Random) -> None:
     hold = min(max(HOLD[0], 4 * (time.perf_counter() - began)), HOLD[1])
     if not ends(result, "with nothing to do, the shop ends by itself", trial.shop):
         return
-    await trial.shop.restart()
     ways: list[tuple[str, Callable[[Trial, int, float], Any]]] = [("HTTP", _by_http), ("TCP", _by_tcp)]
     draw.shuffle(ways)
     for name, way in ways:
+        await trial.shop.restart()
         await way(trial, draw.randint(15, 30), hold)
         if not ends(result, f"with orders by {name} under way, too", trial.shop):
             return
-        await trial.shop.restart()
     await trial.wait()
     run = await trial.run()
     find(result, run, lost, "every accepted order is shipped, though SIGTERM came in the middle", LOST)
