@@ -29,6 +29,7 @@ READY = """() => {
     const session = panel?.sessionContext;
     return panel?.context?.isReady && session?.isReady && session.kernelDisplayStatus === "idle";
 }"""
+SHOWS = "(path) => window.jupyterapp?.shell.currentWidget?.context?.path === path"
 RUN_ALL = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
 NOTEBOOK = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
@@ -118,6 +119,7 @@ RUN_CELL = """async () => {
     const said = (cell.toJSON().outputs ?? []).map((one) => one.text ?? one.data?.["text/plain"] ?? one.traceback);
     return said.flat().join("\\n");
 }"""
+HOLDS = "(text) => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.source === text"
 SAVED = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
 START = "(code) => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}) && null"
 FOCUSED = """() => {
@@ -137,6 +139,7 @@ class Desk:
     def open(self, notebook: str) -> None:
         """Wait until Lab and the notebook's kernel are ready."""
         self.page.goto(self.address.format(notebook))
+        self.page.wait_for_function(SHOWS, arg=notebook, timeout=90_000)  # not one that was open before
         self.page.wait_for_function(READY, timeout=90_000)
 
     def run_up_to(self, cell: str, within: float) -> None:
@@ -165,9 +168,11 @@ class Desk:
     def write(self, cell: str, text: str) -> None:
         """Put a text in the place of what stands in a cell, by keyboard."""
         self.page.evaluate(CELL, cell)
-        self.page.keyboard.press("Enter")
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:enter-edit-mode')")
+        self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active .cm-content").focus()
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.insert_text(text)
+        self.page.wait_for_function(HOLDS, arg=text, timeout=20_000)
         self.page.keyboard.press("Escape")
 
     def until_saved(self) -> None:

@@ -89,7 +89,7 @@ def test_what_are_no_whole_frames_shows_no_mistake(pieces: list[bytes]):
 PIECES = [None, 7, b"1#a", [b"1#a"] * 51, [b"9" * 1001], [bytearray(b"1#a")], ["1#a"]]
 
 
-@pytest.mark.parametrize("given", [None, 7, {}, *({name: one for name in DECODERS} for one in PIECES)])
+@pytest.mark.parametrize("given", [None, 7, {}, *(dict.fromkeys(DECODERS, one) for one in PIECES)])
 async def test_what_are_no_pieces_is_said_for_each_decoder(given: Any):
     """With the shape that is wanted, and its limits."""
     result = await check("03.break", names={"breaks": given})

@@ -76,9 +76,9 @@ class Trial:
         """The parcels that this copy has sent."""
         return [row for row in await self.book.effects("ship") if row.service == self.shop.name]
 
-    async def wait(self) -> Counter[int | str]:
-        """How often each order is shipped, once all that were accepted are, or after a while without them."""
-        end = asyncio.get_running_loop().time() + LIMIT
+    async def wait(self, limit: float = LIMIT) -> Counter[int | str]:
+        """How often each order is shipped, once all that were accepted are, or after `limit` seconds without them."""
+        end = asyncio.get_running_loop().time() + limit
         while self.accepted.keys() - (shipped := Counter(row.id for row in await self.shipped())).keys():
             if asyncio.get_running_loop().time() > end:
                 break
@@ -164,7 +164,9 @@ async def drains(result: Result, trial: Trial, draw: Random) -> None:
         await way(trial, draw.randint(15, 30), hold)
         if not ends(result, f"with orders by {name} under way, too", trial.shop):
             return
-    await trial.wait()
+        shipped = await trial.wait(2 * hold)  # the shop has ended: no more than what the ledger has in its hands
+        if trial.accepted.keys() - shipped.keys():
+            break
     run = await trial.run()
     find(result, run, lost, "every accepted order is shipped, though SIGTERM came in the middle", LOST)
     find(result, run, duplicates, "no order is shipped twice", "deliver it in one place only.")
@@ -181,7 +183,7 @@ async def _by_http(trial: Trial, number: int, hold: float) -> None:
     """Place orders by HTTP, then stop the shop."""
     async with trial.book.slow(hold), httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
         await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(number)))
-        stopping = await _begin_to_stop(trial, hold)
+        stopping = await _begin_to_stop(trial, hold, "HTTP")
     await stopping
 
 
@@ -193,14 +195,14 @@ async def _by_tcp(trial: Trial, number: int, hold: float) -> None:
             ends = asyncio.gather(*calls)
             await asyncio.sleep(0)  # they are on their way now
             await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when they have been read
-            stopping = await _begin_to_stop(trial, hold)
+            stopping = await _begin_to_stop(trial, hold, "TCP")
         await stopping
         await ends
 
 
-async def _begin_to_stop(trial: Trial, hold: float) -> asyncio.Future[None]:
+async def _begin_to_stop(trial: Trial, hold: float, door: str) -> asyncio.Future[None]:
     """Send the SIGTERM; a shop that forgets what it promised has ended by the time this returns."""
-    trial.events.append(Event(time.time(), trial.shop.name, "SIGTERM", ""))
+    trial.events.append(Event(time.time(), "shop", "SIGTERM", "", f"orders by {door} are under way"))
     stopping = asyncio.ensure_future(trial.shop.stop())
     await asyncio.wait({stopping}, timeout=hold / 2)
     return stopping

@@ -10,6 +10,7 @@ from classroom.views.markup import Markup, tag
 
 MARKS = {True: "pass", False: "FAIL", None: "not judged"}
 LEFT, TOP = "text-align: left", "text-align: left; vertical-align: top"
+SHORT = f"{TOP}; white-space: nowrap"
 COLUMNS = ("time", "who", "what happened", "")
 
 
@@ -103,7 +104,7 @@ def _row(condition: Condition) -> Markup:
 
 def _timeline(life: Life) -> Markup:
     """A life as a small table: one event a row."""
-    rows = [tag("tr", [tag("td", text, style=TOP) for text in cells]) for cells in life.table()]
+    rows = [tag("tr", [tag("td", text, style=SHORT) for text in cells]) for cells in life.table()]
     caption = tag("caption", f"message {life.message}: what happened", style=LEFT)
     head = [tag("th", name, scope="col", style=LEFT) for name in COLUMNS]
     return tag("table", caption, tag("thead", tag("tr", head)), tag("tbody", rows))
