@@ -139,7 +139,12 @@ class Desk:
     def open(self, notebook: str) -> None:
         """Wait until Lab and the notebook's kernel are ready."""
         self.page.goto(self.address.format(notebook))
-        self.page.wait_for_function(SHOWS, arg=notebook, timeout=90_000)  # not one that was open before
+        self.page.wait_for_function(READY, timeout=90_000)
+
+    def open_beside(self, notebook: str) -> None:
+        """Open another notebook in a tab of its own, in front."""
+        self.page.evaluate("(path) => window.jupyterapp.commands.execute('docmanager:open', {path}) && null", notebook)
+        self.page.wait_for_function(SHOWS, arg=notebook, timeout=60_000)
         self.page.wait_for_function(READY, timeout=90_000)
 
     def run_up_to(self, cell: str, within: float) -> None:

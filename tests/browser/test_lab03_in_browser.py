@@ -82,7 +82,7 @@ def test_lab_03_done_wrong_then_right_and_the_progress_moves(desk: Desk, tmp_pat
     assert states["drain"] == "not yet"
     assert states["why"] == "written"
 
-    desk.open("notebooks/00-start-here.ipynb")
+    desk.open_beside("notebooks/00-start-here.ipynb")
     desk.run_cell("imports")
     said = desk.run_cell("start-page")
     assert "1 of 6 checks passed, about 70 minutes left" in said  # prose is read from the course's own folder

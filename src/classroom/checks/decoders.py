@@ -50,6 +50,7 @@ class Amber(Decoder):
     """Reads in a way of its own."""
 
     def read(self, data: bytes) -> str:
+        """A piece as text."""
         return data.decode()
 
 
@@ -57,8 +58,9 @@ class Brown(Decoder):
     """Feeds in a way of its own."""
 
     def feed(self, data: bytes) -> list[str]:
-        self.text += self.read(data)
-        text = self.take()
+        """The texts of the frames that this piece completes."""
+        self.text += self.read(data)  # what has come so far
+        text = self.take()  # the first whole frame, or None
         return [] if text is None else [text]
 
 
@@ -66,9 +68,11 @@ class Coral(Decoder):
     """Counts in a way of its own."""
 
     def size(self, text: str) -> int:
+        """How long a text is."""
         return len(text)
 
     def cut(self, text: str, units: int) -> str:
+        """The beginning of a text, so long."""
         return text[:units]
 
 
@@ -76,6 +80,7 @@ class Denim(Decoder):
     """Splits in a way of its own."""
 
     def split(self, text: str) -> tuple[str, str, str]:
+        """What has come so far: the length, the #, and all that is behind it."""
         head, mark, rest = text.partition("#")
         if text and not mark:
             raise ValueError(f"{head!r} is no length")
