@@ -24,7 +24,7 @@ async def test_a_cell_that_was_not_run_is_named():
     """Every missing name is one failed condition that names the cell to run."""
     result = await check("03.framing", names={"encode": None})
     assert [condition.passed for condition in result.conditions] == [False]
-    assert "'Decoder' yet. Run the cell of task 1 first" in repr(result)
+    assert "'Decoder' yet. Run the cell of task 2 first" in repr(result)
 
 
 def test_a_result_without_conditions_has_not_passed():

@@ -88,18 +88,19 @@ class Result:
         return f"{self.name}, {self.title}: {verdict}, {good} of {len(self.conditions)} conditions hold"
 
     def _repr_html_(self) -> str:
-        head = [tag("th", name, scope="col", style=LEFT) for name in ("", "condition", "details")]
+        head = [tag("th", name, scope="col", style=LEFT) for name in ("", "condition")]
         caption = tag("caption", tag("b", self._headline()), style=LEFT)
         rows = [_row(condition) for condition in self.conditions]
         return str(tag("table", caption, tag("thead", tag("tr", head)), tag("tbody", rows)))
 
 
 def _row(condition: Condition) -> Markup:
-    details: list[Markup] = [tag("div", tag("b", f"{name}: "), text) for name, text in condition.details]
+    """What there is to say of it stands under its text, so that there is room for a timeline."""
+    inside = [tag("div", condition.text)]
+    inside += [tag("div", tag("b", f"{name}: "), text) for name, text in condition.details]
     if condition.life is not None:
-        details.append(_timeline(condition.life))
-    cells = ([tag("b", condition.mark)], condition.text, details)
-    return tag("tr", [tag("td", cell, style=TOP) for cell in cells])
+        inside.append(_timeline(condition.life))
+    return tag("tr", tag("td", tag("b", condition.mark), style=SHORT), tag("td", inside, style=TOP))
 
 
 def _timeline(life: Life) -> Markup:
