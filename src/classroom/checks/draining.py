@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -26,7 +25,7 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
 
 LIMIT = 10.0  # seconds for what takes a few hundredths
-HOLD = (1.0, 3.5)  # seconds, at least and at most, that each call to the ledger takes while the shop stops
+HOLD = 3.0  # seconds that a call to the ledger takes while the shop stops; a shop that does not wait ends sooner
 EARLY = 0.5  # seconds that a call to the ledger takes while the order of things is looked at
 LOST = (
     "an order was only in memory when the process ended. A task made by asyncio.create_task is awaited by nobody:"
@@ -150,59 +149,24 @@ async def in_order(result: Result, trial: Trial) -> bool:
 
 
 async def drains(result: Result, trial: Trial, draw: Random) -> None:
-    """The shop is told to stop (SIGTERM) while it still has to deliver what it accepted."""
+    """The shop is told to stop (SIGTERM) while it still has to deliver what it accepted, by either door."""
+    shop, book = trial.shop, trial.book
     await trial.wait()
-    began = time.perf_counter()
-    await trial.shop.stop()
-    hold = min(max(HOLD[0], 4 * (time.perf_counter() - began)), HOLD[1])
-    if not ends(result, "with nothing to do, the shop ends by itself", trial.shop):
-        return
-    ways: list[tuple[str, Callable[[Trial, int, float], Any]]] = [("HTTP", _by_http), ("TCP", _by_tcp)]
-    draw.shuffle(ways)
-    for name, way in ways:
-        await trial.shop.restart()
-        await way(trial, draw.randint(15, 30), hold)
-        if not ends(result, f"with orders by {name} under way, too", trial.shop):
-            return
-        shipped = await trial.wait(2 * hold)  # the shop has ended: no more than what the ledger has in its hands
-        if trial.accepted.keys() - shipped.keys():
-            break
+    async with caller(shop) as client, httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
+        async with book.slow(HOLD):
+            calls = [trial.place(client, trial.order(), timeout=3 * LIMIT) for _ in range(draw.randint(10, 20))]
+            answers = asyncio.gather(*calls)
+            await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(draw.randint(15, 30))))
+            await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when all have been read
+            trial.events.append(Event(time.time(), "shop", "SIGTERM", ""))
+            stopping = asyncio.ensure_future(shop.stop())
+            await asyncio.wait({stopping}, timeout=HOLD / 2)
+        await stopping  # one that forgets what it promised has ended while the ledger was slow
+        await answers
+    await trial.wait(HOLD + 1)  # no more than what the ledger has in its hands
     run = await trial.run()
     find(result, run, lost, "every accepted order is shipped, though SIGTERM came in the middle", LOST)
     find(result, run, duplicates, "no order is shipped twice", "deliver it in one place only.")
-
-
-def ends(result: Result, text: str, shop: ServiceHandle) -> bool:
-    """It came to its end by itself, and was not cut off."""
     codes = [replica.returncode for replica in shop.replicas]
     seen = f"exit code {', '.join(map(str, codes))}"
-    return result.judge(text, codes == [0], expected="exit code 0", seen=seen, hint=NO_END)
-
-
-async def _by_http(trial: Trial, number: int, hold: float) -> None:
-    """Place orders by HTTP, then stop the shop."""
-    async with trial.book.slow(hold), httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
-        await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(number)))
-        stopping = await _begin_to_stop(trial, hold, "HTTP")
-    await stopping
-
-
-async def _by_tcp(trial: Trial, number: int, hold: float) -> None:
-    """Place orders by TCP, and stop the shop when it has them."""
-    async with caller(trial.shop) as client:
-        async with trial.book.slow(hold):
-            calls = [trial.place(client, trial.order(), timeout=3 * LIMIT) for _ in range(number)]
-            ends = asyncio.gather(*calls)
-            await asyncio.sleep(0)  # they are on their way now
-            await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when they have been read
-            stopping = await _begin_to_stop(trial, hold, "TCP")
-        await stopping
-        await ends
-
-
-async def _begin_to_stop(trial: Trial, hold: float, door: str) -> asyncio.Future[None]:
-    """Send the SIGTERM; a shop that forgets what it promised has ended by the time this returns."""
-    trial.events.append(Event(time.time(), "shop", "SIGTERM", "", f"orders by {door} are under way"))
-    stopping = asyncio.ensure_future(trial.shop.stop())
-    await asyncio.wait({stopping}, timeout=hold / 2)
-    return stopping
+    result.judge("the shop ends by itself", codes == [0], expected="exit code 0", seen=seen, hint=NO_END)
