@@ -25,7 +25,7 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
 
 LIMIT = 10.0  # seconds for what takes a few hundredths
-HOLD = 3.0  # seconds that a call to the ledger takes while the shop stops; a shop that does not wait ends sooner
+HOLD = (1.5, 6.0)  # seconds, at least and at most, that a call to the ledger takes while the shop stops
 EARLY = 0.5  # seconds that a call to the ledger takes while the order of things is looked at
 LOST = (
     "an order was only in memory when the process ended. A task made by asyncio.create_task is awaited by nobody:"
@@ -38,10 +38,14 @@ NO_END = "something never ends: a loop without an exit, or a task that nobody ca
 
 
 class Trial:
-    """A copy of the shop, the ledger, and what the shop has promised: `sent` and `accepted`, id -> unix time."""
+    """A copy of the shop that took so many seconds to start, the ledger, and what the shop has promised.
 
-    def __init__(self, shop: ServiceHandle, book: Book) -> None:
+    `sent` and `accepted` are id -> unix time. `hold`: seconds that a call to the ledger takes while the shop stops.
+    """
+
+    def __init__(self, shop: ServiceHandle, book: Book, seconds: float) -> None:
         self.shop, self.book = shop, book
+        self.hold = min(max(HOLD[0], seconds), HOLD[1])  # to start takes longer than to stop with nothing to do
         self.sent: dict[int, float] = {}
         self.accepted: dict[int, float] = {}
         self.events: list[Event] = []
@@ -96,14 +100,16 @@ async def judge(result: Result, draw: Random, shop: Any, book: Any) -> None:
     if not (isinstance(book, Book) and book.alive):
         result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
         return
+    began = time.perf_counter()
     async with copy_of(result, "shop", shop) as twin:
+        seconds = time.perf_counter() - began
         if twin is None:
             return
         if not twin.plan.http:
             hint = "its cell begins: %%service shop --on tcp --http"
             result.judge("shop has an HTTP side", False, seen="--http is missing", hint=hint)
             return
-        trial = Trial(twin, book)
+        trial = Trial(twin, book, seconds)
         try:
             if await both_doors(result, trial) and await in_order(result, trial):
                 await drains(result, trial, draw)
@@ -153,17 +159,17 @@ async def drains(result: Result, trial: Trial, draw: Random) -> None:
     shop, book = trial.shop, trial.book
     await trial.wait()
     async with caller(shop) as client, httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
-        async with book.slow(HOLD):
+        async with book.slow(trial.hold):
             calls = [trial.place(client, trial.order(), timeout=3 * LIMIT) for _ in range(draw.randint(10, 20))]
             answers = asyncio.gather(*calls)
             await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(draw.randint(15, 30))))
             await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when all have been read
             trial.events.append(Event(time.time(), "shop", "SIGTERM", ""))
             stopping = asyncio.ensure_future(shop.stop())
-            await asyncio.wait({stopping}, timeout=HOLD / 2)
+            await asyncio.wait({stopping}, timeout=trial.hold / 2)
         await stopping  # one that forgets what it promised has ended while the ledger was slow
         await answers
-    await trial.wait(HOLD + 1)  # no more than what the ledger has in its hands
+    await trial.wait(trial.hold + 1)  # no more than what the ledger has in its hands
     run = await trial.run()
     find(result, run, lost, "every accepted order is shipped, though SIGTERM came in the middle", LOST)
     find(result, run, duplicates, "no order is shipped twice", "deliver it in one place only.")
