@@ -68,12 +68,16 @@ class Life(Sequence[Event]):
             yield f"message {self.message}: nothing was seen of it"
             return
         yield f"message {self.message}:"
-        began = self.events[0].at
         who = max(len(one.process) for one in self.events)
         what = max(len(one.what) for one in self.events)
+        for time, process, happened, detail in self.table():
+            yield f"  {time:>11}  {process:<{who}}  {happened:<{what}}  {detail}".rstrip()
+
+    def table(self) -> Iterator[tuple[str, str, str, str]]:
+        """A row for each event: seconds since the first one, who, what, and the detail."""
         for one, timed in zip(self.events, self._timed, strict=True):
-            time = f"{one.at - began:+9.3f} s" if timed else f"{'?':>11}"
-            yield f"  {time}  {one.process:<{who}}  {one.what:<{what}}  {one.detail}".rstrip()
+            time = f"{one.at - self.events[0].at:+.3f} s" if timed else "?"
+            yield time, one.process, one.what, one.detail
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())

@@ -29,6 +29,7 @@ READY = """() => {
     const session = panel?.sessionContext;
     return panel?.context?.isReady && session?.isReady && session.kernelDisplayStatus === "idle";
 }"""
+SHOWS = "(path) => window.jupyterapp?.shell.currentWidget?.context?.path === path"
 RUN_ALL = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
 NOTEBOOK = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
@@ -107,6 +108,19 @@ RUN = """async (code) => {
     await future.done;
     return said;
 }"""
+CELL = """(id) => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.activeCellIndex = notebook.widgets.findIndex((cell) => cell.model.id === id);
+    return notebook.scrollToItem(notebook.activeCellIndex, "center");
+}"""
+RUN_CELL = """async () => {
+    const cell = window.jupyterapp.shell.currentWidget.content.activeCell.model;
+    await window.jupyterapp.commands.execute("notebook:run-cell");
+    const said = (cell.toJSON().outputs ?? []).map((one) => one.text ?? one.data?.["text/plain"] ?? one.traceback);
+    return said.flat().join("\\n");
+}"""
+HOLDS = "(text) => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.source === text"
+SAVED = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
 START = "(code) => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}) && null"
 FOCUSED = """() => {
     const at = document.activeElement;
@@ -127,6 +141,12 @@ class Desk:
         self.page.goto(self.address.format(notebook))
         self.page.wait_for_function(READY, timeout=90_000)
 
+    def open_beside(self, notebook: str) -> None:
+        """Open another notebook in a tab of its own, in front."""
+        self.page.evaluate("(path) => window.jupyterapp.commands.execute('docmanager:open', {path}) && null", notebook)
+        self.page.wait_for_function(SHOWS, arg=notebook, timeout=60_000)
+        self.page.wait_for_function(READY, timeout=90_000)
+
     def run_up_to(self, cell: str, within: float) -> None:
         """Run the cells up to the one with this id, as a reader would who has come so far."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
@@ -142,6 +162,35 @@ class Desk:
         """Run code in the notebook's kernel; what it printed or raised."""
         said: str = self.page.evaluate(RUN, code)
         return said
+
+    def run_cell(self, cell: str, within: float = 60) -> str:
+        """Run one cell; the text of what it shows."""
+        self.page.set_default_timeout(within * 1000)
+        self.page.evaluate(CELL, cell)
+        said: str = self.page.evaluate(RUN_CELL)
+        return said
+
+    def write(self, cell: str, text: str) -> None:
+        """Put a text in the place of what stands in a cell, by keyboard."""
+        self.page.evaluate(CELL, cell)
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:enter-edit-mode')")
+        self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active .cm-content").focus()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text)
+        self.page.wait_for_function(HOLDS, arg=text, timeout=20_000)
+        self.page.keyboard.press("Escape")
+
+    def until_saved(self) -> None:
+        """Wait until the notebook's file has what is on the page."""
+        self.page.wait_for_function(SAVED, timeout=20_000)
+
+    def photograph(self, cell: str, name: str) -> None:
+        """A picture of the notebook around a cell, to look at."""
+        pictures = ROOT / ".artifacts"
+        pictures.mkdir(exist_ok=True)
+        self.page.evaluate(CELL, cell)
+        self.page.wait_for_timeout(500)  # for the picture only: cells are drawn as they come into view
+        self.page.screenshot(path=pictures / f"{name}.png")
 
     def tab_to(self, name: str, control: str) -> None:
         """Reach a control of a view by the Tab key alone, from the one before the view."""

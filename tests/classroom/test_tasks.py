@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
 from classroom import cli, progress
 from classroom.checks import every_check
-from classroom.notebooks import code_cells, read
+from classroom.notebooks import code_cells, read, write
+from classroom.tasks import HEADING, Task, table, tasks
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
+LABS = SOLUTIONS.parent / "labs"
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +30,19 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_in_the_beginning_all_is_open(capsys: pytest.CaptureFixture[str]):
-    """Every task has a line, and nothing is passed."""
+    """Every task has a line, those that an instructor reads too; lab by lab, and nothing is passed."""
     lines = shown(capsys)
-    assert [line.split()[1] for line in lines if line.startswith("open")] == [*every_check()]
-    assert f"0 of {len(every_check())} tasks passed, 0 of " in lines[-2]
+    names = [line.split()[1] for line in lines if line.startswith("open")]
+    assert {*every_check()} < {*names}
+    assert {"03.why", "05.why"} == {*names} - {*every_check()}
+    assert [name[:2] for name in names] == sorted(name[:2] for name in names)
+    assert names[6] == "03.why"
+    assert f"0 of {len(names)} tasks passed, 0 of " in lines[-2]
 
 
 def test_the_last_verdict_counts(capsys: pytest.CaptureFixture[str]):
     """Passed, then broken again: not yet. The minutes of what is passed are not left."""
-    minutes = {name: check.minutes for name, check in every_check().items()}
+    minutes = {one.name: one.minutes for one in tasks()}
     progress.note("check", "03.till", passed=True)
     progress.note("check", "05.ack", passed=True)
     progress.note("check", "03.till", passed=False)
@@ -47,13 +54,27 @@ def test_the_last_verdict_counts(capsys: pytest.CaptureFixture[str]):
     assert f"about {sum(minutes.values()) - minutes['05.ack']} minutes" in lines[-2]
 
 
+def test_prose_that_was_written_is_not_left(tmp_path: Path):
+    """Its points are not counted: whoever reads it gives them. Notebooks that are no labs are passed over."""
+    (tmp_path / "07-broken.ipynb").write_text("no notebook")
+    lab = read(LABS / "03-tcp-microservice.ipynb")
+    answer = next(cell for cell in lab.cells if cell.id == "why")
+    for text, state in ((answer.source, "open"), ("**Your answer:**\n\nNo.", "written")):
+        answer.source = text
+        write(lab, tmp_path / "03-mine.ipynb")
+        prose = [one for one in tasks(tmp_path) if one.kind == "prose"]
+        assert prose == [Task("03.why", "two proposals", "prose", 2, 10, state)]
+    assert not prose[0].is_left
+    assert "about " + str(sum(one.minutes for one in every_check().values())) in table(tasks(tmp_path))
+
+
 def test_it_can_be_handed_in(a_file: Path, capsys: pytest.CaptureFixture[str]):
     """A file that a spreadsheet reads; one that cannot be written is named."""
     progress.note("check", "05.poison", passed=True)
     assert cli.main(["progress", "--csv", str(a_file / "mine.csv")]) == 0
     with open(a_file / "mine.csv", newline="") as file:
         states = {row["task"]: row["state"] for row in csv.DictReader(file)}
-    assert states == dict.fromkeys(every_check(), "open") | {"05.poison": "passed"}
+    assert states == {one.name: "open" for one in tasks()} | {"05.poison": "passed"}
     assert cli.main(["progress", "--csv", str(a_file / "no" / "mine.csv")]) == 1
     assert "mine.csv cannot be written" in capsys.readouterr().err
 
@@ -65,3 +86,18 @@ def test_points_are_those_that_nbgrader_gives(path: Path):
     graded = [cell for cell in code_cells(read(path)) if cell.metadata.get("nbgrader", {}).get("grade")]
     named = {cell.source.partition('check("')[2].partition('"')[0]: cell.metadata.nbgrader.points for cell in graded}
     assert named == {name: one.points for name, one in every_check().items() if name.startswith(f"{lab}.")}
+
+
+@pytest.mark.parametrize("path", sorted(SOLUTIONS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_lab_says_of_its_tasks_what_their_checks_say(path: Path):
+    """Points and minutes: in the heading of each task, in the table at the top, and in their sums."""
+    lab, cells = path.name.partition("-")[0], {cell.id: cell.source for cell in read(path).cells}
+    mine = [one for one in tasks() if one.lab == lab]
+    for number, one in enumerate(mine, 1):
+        heading = HEADING.search(cells[f"{one.name.partition('.')[2]}-words"])
+        assert heading is not None
+        assert heading[0].startswith(f"## Task {number}: ")
+        assert (int(heading["points"]), int(heading["minutes"])) == (one.points, one.minutes)
+        assert re.search(rf"(?m)^\| {number} .+ \| {one.points} \| {one.minutes} \|$", cells["opening"])
+    assert f", {sum(one.points for one in mine)} points:" in cells["opening"]
+    assert f"about {sum(one.minutes for one in mine)} minutes" in cells["opening"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from classroom import dead_letter_browser, notebooks, observe, panel, predict, progress, start_broker, timeline
+from classroom.checks import every_check
 from classroom.events import Event
 from classroom.service_fleet import services_loop
 from classroom.stored import keep_what_stays
@@ -319,11 +320,16 @@ def test_the_start_page_tells_what_was_done(tmp_path: Path, progress_file: Path)
     progress.note("check", "03.till", passed=True)
     progress.note("check", "03.framing", passed=True)
     progress.note("check", "03.framing", passed=False)
+    checks = {name: one for name, one in every_check().items() if name.startswith("03.")}
+    left = sum(one.minutes for name, one in checks.items() if name != "03.till")
     assert [(one.title, one.done) for one in entries(tmp_path)] == [
         ("03 TCP", "1 prediction made, 1 right"),
-        ("Lab", "1 of 3 checks passed"),
+        ("Lab", f"1 of {len(checks)} checks passed, about {left} minutes left"),
         ("04", ""),
     ]
+    for name in checks:
+        progress.note("check", name, passed=True)
+    assert [*entries(tmp_path)][1].done == f"✓ {len(checks)} of {len(checks)} checks passed"
 
 
 def test_a_timeline_follows_a_message():

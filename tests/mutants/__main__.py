@@ -24,7 +24,7 @@ KEPT = Path(".artifacts/mutants.jsonl")
 
 @dataclass(frozen=True)
 class Case:
-    """One source of a task with one seed. `hint` is None for the reference."""
+    """One source of a task with one seed. `hint` is None for the reference, and for whatever else is right."""
 
     task: str
     name: str
@@ -54,24 +54,26 @@ def cases(lab: Lab, only: list[str], seeds: int) -> Iterator[Case]:
     for task in lab.starts:
         for seed in range(seeds):
             wanted = [Case(task, "reference", seed, None), Case(task, "start", seed, lab.starts[task])]
+            wanted += [Case(task, one.name, seed, None) for one in lab.others if one.task == task]
             wanted += [Case(task, one.name, seed, one.hint) for one in lab.mutants if one.task == task]
             yield from (one for one in wanted if not only or any(word in one.key for word in only))
 
 
 def source(case: Case, lab: Lab, table: Bench) -> str:
     """The cell to try."""
-    if case.hint is None:
+    if case.name == "reference":
         return table.references[case.task]
     if case.name == "start":
         return table.start_of(case.task)
-    mutant = next(one for one in lab.mutants if (one.task, one.name) == (case.task, case.name))
+    mutant = next(one for one in (*lab.mutants, *lab.others) if (one.task, one.name) == (case.task, case.name))
     return mutant.of(table.references[case.task])
 
 
 async def judge(case: Case, lab: Lab, table: Bench) -> Verdict:
     """Try one."""
     trial = await table.trial(case.task, source(case, lab, table), case.seed)
-    passed, kind = trial.result.passed, case.name if case.name in ("reference", "start") else "mutant"
+    passed = trial.result.passed
+    kind = "reference" if case.hint is None else "start" if case.name == "start" else "mutant"
     hinted = case.hint is None or case.hint in trial.advice
     right = passed == (case.hint is None)
     return Verdict(case.key, case.task, kind, right, hinted, trial.seconds, repr(trial.result))

@@ -14,18 +14,21 @@ class Mutant:
 
     Attributes:
         task: the check's name, "05.ack". name: the mistake, in a few words.
-        changes: old text -> new text; each old text must be there. hint: words of the hint that it must be given.
+        changes: old text -> new text; each old text must be there. Or the whole source, of one that is no small change.
+        hint: words of the hint that it must be given; of another right solution, which must pass, there is none.
         short: whether it is tried in `make test`, too.
     """
 
     task: str
     name: str
-    changes: dict[str, str]
-    hint: str
+    changes: dict[str, str] | str
+    hint: str = ""
     short: bool = False
 
     def of(self, reference: str) -> str:
-        """The wrong source."""
+        """Its source."""
+        if isinstance(self.changes, str):
+            return self.changes
         reference += "\n"
         for old, new in self.changes.items():
             assert old in reference, f"{self.task}, {self.name}: the reference has no {old!r} any more"
@@ -39,13 +42,14 @@ class Lab:
 
     Attributes:
         name: "05". mutants: its wrong solutions. starts: task -> words that its unchanged start is answered with.
-        given: the ids of the cells that run first, once.
+        given: the ids of the cells that run first, once. others: right solutions that are not the reference.
     """
 
     name: str
     mutants: Sequence[Mutant]
     starts: Mapping[str, str]
     given: Sequence[str] = ("start",)
+    others: Sequence[Mutant] = ()
 
 
 def labs() -> list[Lab]:

@@ -57,6 +57,13 @@ async def test_the_reference_passes(table: Bench, task: str):
     assert trial.result.passed, trial.result
 
 
+@of_tasks([one for lab in LABS.values() for one in lab.others], "other")
+async def test_another_right_solution_passes(table: Bench, other: Mutant):
+    """Nobody is refused for not having written the reference."""
+    trial = await table.trial(other.task, other.of(table.references[other.task]))
+    assert trial.result.passed, trial.result
+
+
 @of_tasks(STARTS, "task,reason")
 async def test_the_unchanged_start_fails_for_a_clear_reason(table: Bench, task: str, reason: str):
     """The first condition that fails says it."""

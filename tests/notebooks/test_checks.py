@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from classroom.checks import CheckError, Condition, Result, check
+from classroom.events import Event, Life
 
 
 async def test_an_unknown_check_names_those_there_are():
@@ -23,7 +24,7 @@ async def test_a_cell_that_was_not_run_is_named():
     """Every missing name is one failed condition that names the cell to run."""
     result = await check("03.framing", names={"encode": None})
     assert [condition.passed for condition in result.conditions] == [False]
-    assert "'Decoder' yet. Run the cell of task 1 first" in repr(result)
+    assert "'Decoder' yet. Run the cell of task 2 first" in repr(result)
 
 
 def test_a_result_without_conditions_has_not_passed():
@@ -50,6 +51,39 @@ def test_both_forms_say_the_same_and_text_is_escaped():
         "    hint: look & see",
     ]
     html = result._repr_html_()
-    assert "seen: &lt;script&gt;" in html
+    assert "<b>seen: </b>&lt;script&gt;" in html
     assert "never shown" not in html
     assert "<script>" not in html
+
+
+def test_a_public_check_never_says_all():
+    """Other data may be tried later; only a result that is no public check's has simply passed."""
+    assert repr(Result("00.x", "forms", [Condition("a", True)], public=True)).startswith(
+        "00.x, forms: public checks passed, 1 of 1 conditions hold"
+    )
+    assert "public" not in repr(Result("00.x", "forms", [Condition("a", True)]))
+    assert "public" not in repr(Result("00.x", "forms", [Condition("a", False)], public=True))
+
+
+async def test_seed_0_is_the_public_one():
+    """As a notebook calls it."""
+    assert (await check("03.framing", names={})).public
+    assert not (await check("03.framing", names={}, seed=1)).public
+
+
+def test_the_counterexample_is_a_timeline_in_both_forms():
+    """One event a row; of a condition that holds there is none."""
+    life = Life(7, [Event(1.0, "the shop", "accepted", "7"), Event(2.5, "the check", "SIGTERM", "", "to <shop>")])
+    result = Result("00.x", "forms")
+    result.judge("holds", True, life=life)
+    result.judge("fails", False, life=life)
+    assert result.conditions[0].life is None
+    assert repr(result).splitlines()[-2:] == [
+        "         +0.000 s  the shop   accepted",
+        "         +1.500 s  the check  SIGTERM   to <shop>",
+    ]
+    html = result._repr_html_()
+    assert "message 7: what happened" in html
+    assert html.count("<table>") == 2
+    assert ">+1.500 s</td>" in html
+    assert "to &lt;shop&gt;" in html

@@ -3,174 +3,176 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import count
+from random import Random
 from typing import Any
 
 import httpx
 
+from classroom.checks.acking import find
+from classroom.checks.invariants import duplicates, lost
+from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids
 from classroom.checks.result import Result
-from classroom.checks.serving import caller, is_up
+from classroom.checks.runs import Run, handlings
+from classroom.checks.serving import caller, copy_of
+from classroom.events import Event
+from classroom.ledger import Book, LedgerError
+from classroom.ledger.rows import Row
 from classroom.outcome import outcome
+from classroom.service_handle import ServiceHandle
+from classroom.service_plan import ServiceError
 
-LIMIT = 5.0  # seconds for what takes a few hundredths
-HOLD = (1.0, 4.0)  # seconds, at least and at most, that the ledger is held while the shop stops
-numbers = count(1)
-
-
-async def judge(result: Result, shop: Any, ledger: Any) -> None:
-    """All conditions of the task. The shop is stopped and started again; at the end it runs."""
-    if not (await is_up(result, "ledger", ledger) and await is_up(result, "shop", shop)):
-        return
-    try:
-        http = shop.http
-    except Exception as error:
-        hint = "its cell begins: %%service shop --on tcp --http"
-        result.judge("shop has an HTTP side", False, seen=str(error), hint=hint)
-        return
-    accepted: list[int] = []
-    try:
-        both = await both_doors(result, shop, http, ledger, accepted)
-        if both and await answers_first(result, http, ledger, accepted):
-            await drains(result, shop, http, ledger, accepted)
-    finally:
-        if not shop.alive:
-            await shop.restart()
-
-
-async def both_doors(result: Result, shop: Any, http: str, ledger: Any, accepted: list[int]) -> bool:
-    """An order by HTTP and one by TCP are both delivered."""
-    by_http, by_tcp = next(numbers), next(numbers)
-    async with httpx.AsyncClient(base_url=http, timeout=LIMIT) as browser:
-        seen = await _post(browser, by_http)
-    hint = "POST /orders takes {'id': ...} and answers with status_code=202. Look at shop.logs()."
-    if not result.judge("an order by HTTP is answered with 202", seen == "202", expected="202", seen=seen, hint=hint):
-        return False
-    async with caller(shop) as client:
-        end = await outcome(client.send("place", {"id": by_tcp}))
-    hint = f"the last line that the shop printed: {' '.join(shop.logs(1).split())}"
-    text = 'an order by TCP, pattern "place", is answered'
-    if not result.judge(text, end.error is None, seen=repr(end), hint=hint):
-        return False
-    accepted += [by_http, by_tcp]
-    rows = await _rows(ledger, {by_http, by_tcp})
-    missing = [way for way, number in (("HTTP", by_http), ("TCP", by_tcp)) if not rows[number]]
-    seen = f"missing: the one by {' and by '.join(missing)}"
-    hint = "await deliver(order) for each order, whichever door it came by."
-    return result.judge("both reach the ledger", not missing, seen=seen, hint=hint)
-
-
-async def answers_first(result: Result, http: str, ledger: Any, accepted: list[int]) -> bool:
-    """202 comes while the ledger is paused: accepted does not mean done."""
-    number = next(numbers)
-    ledger.pause()
-    try:
-        async with httpx.AsyncClient(base_url=http, timeout=LIMIT / 2) as browser:
-            seen = await _post(browser, number)
-    finally:
-        await ledger.resume()
-    if seen == "202":
-        accepted.append(number)
-    hint = "202 says *accepted*: answer first, deliver after. Here the answer waited for the ledger."
-    return result.judge("202 comes at once, even while the ledger is paused", seen == "202", seen=seen, hint=hint)
-
-
-async def drains(result: Result, shop: Any, http: str, ledger: Any, accepted: list[int]) -> None:
-    """The shop is told to stop (SIGTERM) while the ledger still has to write down what was accepted."""
-    hold = min(max(HOLD[0], 4 * await _idle_stop(shop)), HOLD[1])
-    codes: list[int | None] = []
-    for place, calls in ((_by_http, 40), (_by_tcp, 20)):
-        orders = [next(numbers) for _ in range(calls)]
-        accepted += await place(shop, ledger, orders, hold)
-        codes += [replica.returncode for replica in shop.replicas]
-        await shop.restart()
-    rows = await _rows(ledger, set(accepted))
-    lost = sum(not rows[number] for number in accepted)
-    twice = sum(rows[number] > 1 for number in accepted)
-    seen = f"{len(accepted)} accepted, {len(accepted) - lost} delivered, {lost} lost"
-    result.judge("every accepted order is delivered, though SIGTERM came in the middle", not lost, seen=seen, hint=LOST)
-    result.judge(
-        "no order is delivered twice", not twice, seen=f"{twice} delivered twice", hint="deliver it in one place only."
-    )
-    hint = "something never ends: a loop without an exit, or a task that nobody cancels. So it was cut off."
-    result.judge(
-        "the shop ends by itself", set(codes) == {0}, expected="exit code 0", seen=f"exit codes {codes}", hint=hint
-    )
-
-
+LIMIT = 10.0  # seconds for what takes a few hundredths
+HOLD = (1.5, 6.0)  # seconds, at least and at most, that a call to the ledger takes while the shop stops
+EARLY = 0.5  # seconds that a call to the ledger takes while the order of things is looked at
 LOST = (
     "an order was only in memory when the process ended. A task made by asyncio.create_task is awaited by nobody:"
     " at the end it is thrown away. Let the framework wait for the work (FastAPI's BackgroundTasks), or keep the"
     " tasks and await them when the application ends (its lifespan)."
 )
+WAITS = "202 says *accepted*: answer first, deliver after. Here the answer waited for the ledger."
+HASTY = "by TCP the answer says *delivered*: await deliver(order), then answer."
+NO_END = "something never ends: a loop without an exit, or a task that nobody cancels. So it was cut off."
 
 
-async def _idle_stop(shop: Any) -> float:
-    """How many seconds the shop takes to stop when it has nothing to do, here and now; it is started again."""
-    began = time.perf_counter()
-    await shop.stop()
-    seconds = time.perf_counter() - began
-    await shop.restart()
-    return seconds
+class Trial:
+    """A copy of the shop that took so many seconds to start, the ledger, and what the shop has promised.
 
+    `sent` and `accepted` are id -> unix time. `hold`: seconds that a call to the ledger takes while the shop stops.
+    """
 
-async def _by_http(shop: Any, ledger: Any, orders: list[int], hold: float) -> list[int]:
-    """Place orders by HTTP, then stop the shop; return those that were accepted."""
-    async with _held(ledger), httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
-        answers = await asyncio.gather(*(_post(browser, number) for number in orders))
-        await _stop(shop, ledger, hold)
-    return [number for number, answer in zip(orders, answers, strict=True) if answer == "202"]
+    def __init__(self, shop: ServiceHandle, book: Book, seconds: float) -> None:
+        self.shop, self.book = shop, book
+        self.hold = min(max(HOLD[0], seconds), HOLD[1])  # to start takes longer than to stop with nothing to do
+        self.sent: dict[int, float] = {}
+        self.accepted: dict[int, float] = {}
+        self.events: list[Event] = []
 
+    def order(self) -> int:
+        """The id of a new order."""
+        (ident,) = new_ids(1)
+        self.sent[ident] = time.time()
+        return ident
 
-async def _by_tcp(shop: Any, ledger: Any, orders: list[int], hold: float) -> list[int]:
-    """Place orders by TCP, and stop the shop when it has them; return those that were answered."""
-    async with _held(ledger), caller(shop) as client:
-        calls = [client.send("place", {"id": number}, timeout=2 * LIMIT) for number in orders]
-        ends = asyncio.gather(*map(outcome, calls))
-        await asyncio.sleep(0)  # they are on their way now
-        await outcome(client.send("anything else"))  # it is answered when they have been read
-        await _stop(shop, ledger, hold)
-        answered = [number for number, end in zip(orders, await ends, strict=True) if end.error is None]
-    return answered
+    async def post(self, browser: httpx.AsyncClient, ident: int) -> str:
+        """Place an order by HTTP: the status, or what went wrong."""
+        try:
+            status = str((await browser.post("/orders", json={"id": ident})).status_code)
+        except httpx.TimeoutException:
+            return f"no answer in {LIMIT:g} s"
+        except httpx.HTTPError as error:
+            return f"{type(error).__name__}: {error}"
+        if status == "202":
+            self.accepted[ident] = time.time()
+        return status
 
+    async def place(self, client: Any, ident: int, timeout: float = LIMIT) -> str:
+        """Place an order by TCP: "answered", or how the call ended."""
+        end = await outcome(client.send("place", {"id": ident}, timeout=timeout))
+        if end.error is None:
+            self.accepted[ident] = time.time()
+        return repr(end) if end.error else "answered"
 
-@asynccontextmanager
-async def _held(ledger: Any) -> AsyncIterator[None]:
-    """Keep the ledger from writing; it goes on at the end, whatever happens."""
-    ledger.pause()
-    try:
-        yield
-    finally:
-        await ledger.resume()
+    async def shipped(self) -> list[Row]:
+        """The parcels that this copy has sent."""
+        return [row for row in await self.book.effects("ship") if row.service == self.shop.name]
 
-
-async def _stop(shop: Any, ledger: Any, hold: float) -> None:
-    """Stop the shop; when it had time to forget what it promised, let the ledger go on."""
-    stopping = asyncio.ensure_future(shop.stop())
-    await asyncio.wait({stopping}, timeout=hold)
-    await ledger.resume()
-    await stopping
-
-
-async def _post(browser: httpx.AsyncClient, number: int) -> str:
-    """The status of one order by HTTP, or what went wrong with it."""
-    try:
-        return str((await browser.post("/orders", json={"id": number})).status_code)
-    except httpx.TimeoutException:
-        return "no answer in time"
-    except httpx.HTTPError as error:
-        return f"{type(error).__name__}: {error}"
-
-
-async def _rows(ledger: Any, wanted: set[int]) -> Counter[int]:
-    """The ledger's rows, once all that are wanted are in, or after a while without them."""
-    async with caller(ledger) as client:
-        for _ in range(int(LIMIT / 0.1)):
-            rows = Counter(await client.send("rows"))
-            if wanted <= rows.keys():
+    async def wait(self, limit: float = LIMIT) -> Counter[int | str]:
+        """How often each order is shipped, once all that were accepted are, or after `limit` seconds without them."""
+        end = asyncio.get_running_loop().time() + limit
+        while self.accepted.keys() - (shipped := Counter(row.id for row in await self.shipped())).keys():
+            if asyncio.get_running_loop().time() > end:
                 break
-            await asyncio.sleep(0.1)
-    return rows
+            await asyncio.sleep(0.05)
+        return shipped
+
+    async def run(self) -> Run:
+        """What is known, for the checkers."""
+        rows = [row for row in await self.book.rows() if row.service == self.shop.name]
+        done = handlings(row for row in rows if row.kind == "ship" and row.outcome == "effect")
+        return Run(self.sent, self.accepted, done, ledger=rows, dead_lettered=[], crashes=0, events=self.events)
+
+
+async def judge(result: Result, draw: Random, shop: Any, book: Any) -> None:
+    """All conditions of the task."""
+    if not (isinstance(book, Book) and book.alive):
+        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
+        return
+    began = time.perf_counter()
+    async with copy_of(result, "shop", shop) as twin:
+        seconds = time.perf_counter() - began
+        if twin is None:
+            return
+        if not twin.plan.http:
+            hint = "its cell begins: %%service shop --on tcp --http"
+            result.judge("shop has an HTTP side", False, seen="--http is missing", hint=hint)
+            return
+        trial = Trial(twin, book, seconds)
+        try:
+            if await both_doors(result, trial) and await in_order(result, trial):
+                await drains(result, trial, draw)
+        except (ServiceError, LedgerError, OSError) as error:
+            seen = f"{type(error).__name__}: {error}"[:500]
+            result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
+
+
+async def both_doors(result: Result, trial: Trial) -> bool:
+    """An order by HTTP and one by TCP are both delivered."""
+    by_http, by_tcp = trial.order(), trial.order()
+    async with httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
+        seen = await trial.post(browser, by_http)
+    hint = f"POST /orders takes {{'id': ...}} and answers with status_code=202; {last_words(trial.shop)}"
+    if not result.judge("an order by HTTP is answered with 202", seen == "202", expected="202", seen=seen, hint=hint):
+        return False
+    async with caller(trial.shop) as client:
+        seen = await trial.place(client, by_tcp)
+    text = 'an order by TCP, pattern "place", is answered'
+    if not result.judge(text, seen == "answered", seen=seen, hint=last_words(trial.shop)):
+        return False
+    shipped = await trial.wait()
+    missing = [way for way, ident in (("HTTP", by_http), ("TCP", by_tcp)) if not shipped[ident]]
+    seen = f"missing: the one by {' and by '.join(missing)}"
+    hint = "await deliver(order) for each order, whichever door it came by."
+    return result.judge("both are shipped", not missing, seen=seen, hint=hint)
+
+
+async def in_order(result: Result, trial: Trial) -> bool:
+    """The ledger takes its time: 202 comes before the parcel is sent, and the answer by TCP after it."""
+    by_http, by_tcp = trial.order(), trial.order()
+    async with trial.book.slow(EARLY), httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
+        status = await trial.post(browser, by_http)
+        early = by_http not in {row.id for row in await trial.shipped()}
+        async with caller(trial.shop) as client:
+            answered = await trial.place(client, by_tcp)
+        late = by_tcp in {row.id for row in await trial.shipped()}
+    seen = "the parcel was sent before" if status == "202" else status
+    good = result.judge("202 comes before the parcel is sent", status == "202" and early, seen=seen, hint=WAITS)
+    seen = "the parcel was not sent yet" if answered == "answered" else answered
+    text = "the answer by TCP comes when the parcel is sent"
+    return result.judge(text, answered == "answered" and late, seen=seen, hint=HASTY) and good
+
+
+async def drains(result: Result, trial: Trial, draw: Random) -> None:
+    """The shop is told to stop (SIGTERM) while it still has to deliver what it accepted, by either door."""
+    shop, book = trial.shop, trial.book
+    await trial.wait()
+    async with caller(shop) as client, httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
+        async with book.slow(trial.hold):
+            calls = [trial.place(client, trial.order(), timeout=3 * LIMIT) for _ in range(draw.randint(10, 20))]
+            answers = asyncio.gather(*calls)
+            await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(draw.randint(15, 30))))
+            await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when all have been read
+            trial.events.append(Event(time.time(), "shop", "SIGTERM", ""))
+            stopping = asyncio.ensure_future(shop.stop())
+            await asyncio.wait({stopping}, timeout=trial.hold / 2)
+        await stopping  # one that forgets what it promised has ended while the ledger was slow
+        await answers
+    await trial.wait(trial.hold + 1)  # no more than what the ledger has in its hands
+    run = await trial.run()
+    find(result, run, lost, "every accepted order is shipped, though SIGTERM came in the middle", LOST)
+    find(result, run, duplicates, "no order is shipped twice", "deliver it in one place only.")
+    codes = [replica.returncode for replica in shop.replicas]
+    seen = f"exit code {', '.join(map(str, codes))}"
+    result.judge("the shop ends by itself", codes == [0], expected="exit code 0", seen=seen, hint=NO_END)

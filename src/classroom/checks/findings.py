@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from classroom.checks.result import Condition
 from classroom.checks.runs import Id, Run
-from classroom.events import Life
 
 __all__ = ["Finding", "counted", "in_order", "missing", "no_verdict"]
 
@@ -22,25 +21,17 @@ class Finding(Condition):
     Attributes:
         count: how many offences there are; None where that is unknown.
         most: how many are allowed; None where that is unknown, or no number.
-        offenders: the ids concerned, each once.
-        life: of a failed one, the life of one offender: the shortest.
+        offenders: the ids concerned, each once. `life` is that of one of them, of a failed one: the shortest.
     """
 
     count: int | None = None
     most: int | None = None
     offenders: tuple[Id, ...] = ()
-    life: Life | None = None
 
     @property
     def mark(self) -> str:
         """pass, FAIL or unknown."""
         return MARKS[self.passed]
-
-    def lines(self) -> Iterator[str]:
-        """The finding as text, with the life at its end."""
-        yield from super().lines()
-        if self.life is not None:
-            yield from (f"    {line}" for line in self.life.lines())
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -62,7 +53,7 @@ def counted(
     seen = f"{count:,} {what}" + (f": {_named(offenders)}" if offenders else "")
     expected = expected or (f"at most {most:,}" if most else "0")
     life = None if passed else run.life(offenders, note)
-    return Finding(text, passed, expected, seen, "", count, most, tuple(offenders), life)
+    return Finding(text, passed, expected, seen, "", life, count, most, tuple(offenders))
 
 
 def no_verdict(text: str, why: str) -> Finding:

@@ -10,6 +10,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 
 from classroom.byhand import depth, give_back
+from classroom.checks.guesses import compare, is_complete
 from classroom.checks.rehearsal import serves
 from classroom.checks.result import Result
 
@@ -47,27 +48,16 @@ REASONS: dict[str, Mapping[Any, str]] = {
     "deliveries": {3: "the limit counts how often it may come *again*.", 1: "giving back is not rejecting."},
     "first back": {"quick": "a letter's own TTL is looked at only when it stands at the head of its queue."},
 }
+DRAW = "draw the queue, and the consumer's hands, after each step."
 
 
 async def judge(result: Result, prediction: Any, rabbit: Any) -> None:
     """All conditions: one for each question."""
-    if not serves(result, rabbit):
-        return
-    if not isinstance(prediction, Mapping) or (missing := [one for one in QUESTIONS if one not in prediction]):
-        seen = f"missing: {', '.join(missing)}" if isinstance(prediction, Mapping) else f"{prediction!r:.80}"
-        result.judge("prediction answers all questions", False, seen=seen, hint="keep the keys as the cell had them.")
-        return
-    if unwritten := [one for one in QUESTIONS if prediction[one] is ...]:
-        hint = "first guess, then look: replace each ... by a number or a word."
-        result.judge("prediction answers all questions", False, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
+    if not (serves(result, rabbit) and is_complete(result, prediction, QUESTIONS)):
         return
     async with await aio_pika.connect(rabbit.url) as connection:
         happened = await experiment(connection)
-    for name, question in QUESTIONS.items():
-        guess, seen = prediction[name], happened[name]
-        hint = REASONS[name].get(guess, "draw the queue, and the consumer's hands, after each step.")
-        right = type(guess) is type(seen) and guess == seen
-        result.judge(f"{name}: {question}", right, expected=f"your guess: {guess!r}", seen=f"{seen!r}", hint=hint)
+    compare(result, prediction, happened, QUESTIONS, REASONS, DRAW)
 
 
 async def experiment(connection: AbstractConnection) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 from classroom.checks.result import Result
 from classroom.outcome import Outcome, outcome
+from classroom.service_handle import ServiceHandle
 from postoffice import Client, NoHandlerError, RpcError
 
 TOTAL = {"cmd": "total"}
@@ -22,17 +25,31 @@ def order(*lines: tuple[Any, Any]) -> dict[str, Any]:
     return {"lines": [{"qty": qty, "price": price} for qty, price in lines]}
 
 
-GOOD = [(order((2, 3)), 6), (order((1, 10), (3, 5)), 25), (order(), 0), (order((4, 0.25)), 1)]
-BAD: list[tuple[Any, str]] = [  # what is sent, and the field that the refusal must name
-    ({}, "lines"),
-    ({"lines": "two teas"}, "lines"),
-    ({"lines": [{"price": 3}]}, "qty"),
-    (order((0, 3)), "qty"),
-    (order((1.5, 3)), "qty"),
-    (order(("2", 3)), "qty"),
-    (order((2, -1)), "price"),
-    (order((2, "free")), "price"),
-]
+def good_orders(draw: Random) -> list[tuple[Any, float]]:
+    """Orders, each with its total: prices are quarters, so that every sum is exact."""
+    orders: list[tuple[Any, float]] = []
+    for prices in (range(1, 20), range(1, 20), range(0), (0.25, 0.5, 2.75)):
+        lines = [(draw.randint(1, 9), draw.choice(prices)) for _ in range(1 + len(orders))] if prices else []
+        orders.append((order(*lines), sum(qty * price for qty, price in lines)))
+    return orders
+
+
+def bad_orders(draw: Random) -> list[tuple[Any, str]]:
+    """What is sent, and the field that the refusal must name."""
+    qty, price, good = draw.randint(2, 9), draw.randint(1, 9), (1, 4)
+    return [
+        ({}, "lines"),
+        ({"lines": draw.choice(["two teas", 7, None])}, "lines"),
+        ({"lines": [{"price": price}]}, "qty"),
+        (order((0, price)), "qty"),
+        (order(good, (-qty, price)), "qty"),
+        (order((qty + 0.5, price)), "qty"),
+        (order((str(qty), price)), "qty"),
+        (order(good, (qty, -price)), "price"),
+        (order((qty, draw.choice(["free", None, [price]]))), "price"),
+    ]
+
+
 NOISE = [
     b"hello, is anybody there?\r\n\r\n" * 4,
     b"x#{}",
@@ -43,16 +60,23 @@ NOISE = [
 ]
 
 
-def is_handle(service: Any) -> bool:
-    """Whether a variable still holds what %%service bound to it."""
-    return all(hasattr(service, name) for name in ("ready", "url", "replicas", "logs"))
+@asynccontextmanager
+async def copy_of(result: Result, name: str, service: Any) -> AsyncIterator[ServiceHandle | None]:
+    """A copy of a service, of its own name and port, once it is up; None, and why, when it is not. Gone at the end."""
+    if not isinstance(service, ServiceHandle):
+        hint = f"run the %%service {name} cell again."
+        result.judge(f"{name} is a service", False, seen=f"{name} = {service!r:.60}", hint=hint)
+        yield None
+        return
+    twin = service.twin(f"{name}_{secrets.token_hex(3)}")
+    try:
+        yield twin if await is_up(result, name, twin) else None
+    finally:
+        twin.kill()
 
 
-async def is_up(result: Result, name: str, service: Any) -> bool:
+async def is_up(result: Result, name: str, service: ServiceHandle) -> bool:
     """Judge whether a service serves; the conditions after it make no sense otherwise."""
-    if not is_handle(service):
-        seen = f"{name} = {service!r:.60}"
-        return result.judge(f"{name} is a service", False, seen=seen, hint=f"run the %%service {name} cell again.")
     try:
         await service.ready()
     except Exception as error:
@@ -63,40 +87,47 @@ async def is_up(result: Result, name: str, service: Any) -> bool:
     return result.judge(f"{name} starts and is ready", True)
 
 
-def process_ids(service: Any) -> list[int]:
+def process_ids(service: ServiceHandle) -> list[int]:
     """Who runs the service now: a process that died and was replaced has another id."""
     return [replica.pid for replica in service.replicas if replica.alive]
 
 
 @asynccontextmanager
-async def caller(service: Any) -> AsyncIterator[Client]:
+async def caller(service: ServiceHandle) -> AsyncIterator[Client]:
     """A client of a service, closed at the end."""
     async with await Client.connect(service.url, timeout=LIMIT) as client:
         yield client
 
 
-async def judge(result: Result, till: Any) -> None:
+async def judge(result: Result, draw: Random, till: Any) -> None:
     """All conditions of the task."""
-    if not await is_up(result, "till", till):
-        return
-    before = process_ids(till)
-    try:
-        async with caller(till) as client:
-            await adds_up(result, client, till)
-            await refuses(result, client)
-            await returns_unknown_letters(result, client)
-            await keeps_calm(result, client)
-        await survives_noise(result, till)
-    except ConnectionError as error:  # ConnectError is one; so is what a bare socket raises
-        result.judge("till can be reached", False, seen=str(error), hint="it died while it was tried: see till.logs().")
-    await same_process(result, till, before)
+    async with copy_of(result, "till", till) as twin:
+        if twin is None:
+            return
+        before, good = process_ids(twin), good_orders(draw)
+        try:
+            async with caller(twin) as client:
+                await adds_up(result, client, twin, good)
+                await refuses(result, client, bad_orders(draw))
+                await returns_unknown_letters(result, client, draw)
+                await keeps_calm(result, client, draw)
+            await survives_noise(result, twin, *good[0])
+        except ConnectionError as error:  # ConnectError is one; so is what a bare socket raises
+            hint = f"it died while it was tried; the last line of its log: {twin.logs(1)}"
+            result.judge("till can be reached", False, seen=str(error), hint=hint)
+        await same_process(result, twin, before)
 
 
-async def adds_up(result: Result, client: Client, till: Any) -> None:
+def is_number(answer: Any, wanted: float) -> bool:
+    """Whether an answer is this number; True is none."""
+    return type(answer) in (int, float) and answer == wanted
+
+
+async def adds_up(result: Result, client: Client, till: ServiceHandle, good: Sequence[tuple[Any, float]]) -> None:
     """Good orders get the sum of qty * price."""
-    for data, total in GOOD:
+    for data, total in good:
         end = await outcome(client.send(TOTAL, data))
-        if end.answer != total or end.error:
+        if not is_number(end.answer, total):
             hint = "return the number alone: the sum of qty * price over all lines."
             if isinstance(end.error, RpcError) and str(end.error) == INTERNAL:
                 hint = f"the handler raised; the last line of till's log: {till.logs(1)}"
@@ -107,10 +138,10 @@ async def adds_up(result: Result, client: Client, till: Any) -> None:
     result.judge("good orders are added up", True)
 
 
-async def refuses(result: Result, client: Client) -> None:
+async def refuses(result: Result, client: Client, bad: Sequence[tuple[Any, str]]) -> None:
     """Every bad order is refused with words that name the field."""
-    text = f"each of {len(BAD)} bad orders is refused, in words that name the field"
-    for data, field in BAD:
+    text = f"each of {len(bad)} bad orders is refused, in words that name the field"
+    for data, field in bad:
         end = await outcome(client.send(TOTAL, data))
         if isinstance(end.error, RpcError) and field in str(end.error) and str(end.error) != INTERNAL:
             continue
@@ -129,15 +160,16 @@ def _refusal_hint(end: Outcome, data: Any) -> str:
         return "a bad order must not end the process: no sys.exit, and no loop over what was sent."
     if isinstance(end.answer, dict):
         return "an error that is *returned* is an answer like any other to the caller: raise RpcError instead."
-    if data == order(("2", 3)):
-        return 'it took the text "2" for a number. pydantic converts unless told not to: BaseModel, strict=True.'
+    lines = data.get("lines")
+    if isinstance(lines, list) and any(isinstance(line.get("qty"), str) for line in lines):
+        return "it took a text for a number. pydantic converts unless told not to: class Line(BaseModel, strict=True)."
     return "it was accepted. Check it before you add up, or let a type with limits check it: Field(ge=1)."
 
 
-async def returns_unknown_letters(result: Result, client: Client) -> None:
+async def returns_unknown_letters(result: Result, client: Client, draw: Random) -> None:
     """Unknown patterns come back as NoHandlerError."""
     text = "unknown patterns are returned at once, as NoHandlerError"
-    for pattern in ({"cmd": "totals"}, {"cmd": "total", "v": 2}, "total"):
+    for pattern in ({"cmd": "totals"}, {"cmd": "total", "v": draw.randint(2, 99)}, "total"):
         end = await outcome(client.send(pattern, order((2, 3))))
         if not isinstance(end.error, NoHandlerError):
             result.judge(
@@ -147,20 +179,19 @@ async def returns_unknown_letters(result: Result, client: Client) -> None:
     result.judge(text, True)
 
 
-async def keeps_calm(result: Result, client: Client) -> None:
+async def keeps_calm(result: Result, client: Client, draw: Random) -> None:
     """Good orders among bad ones, all at once, get their own answers."""
-    orders = [(order((n, 7)), 7 * n) if n % 3 else ({"lines": None}, None) for n in range(1, 91)]
-    ends = await asyncio.gather(*(outcome(client.send(TOTAL, data)) for data, _ in orders))
-    good = [(total, end) for (_, total), end in zip(orders, ends, strict=True) if total is not None]
-    right = sum(end.answer == total for total, end in good)
+    orders = [(order((n, price)), n * price) for n in range(1, 61) for price in [draw.randint(1, 99)]]
+    mixed = [*orders, *[({"lines": None}, None)] * 30]
+    draw.shuffle(mixed)
+    ends = await asyncio.gather(*(outcome(client.send(TOTAL, data)) for data, _ in mixed))
+    right = sum(is_number(end.answer, total) for (_, total), end in zip(mixed, ends, strict=True) if total is not None)
     hint = "does a handler share a variable with the others? Each call needs its own."
-    seen = f"{right} of {len(good)} right"
-    result.judge(
-        "60 good orders among 30 bad ones, at once, get their own totals", right == len(good), seen=seen, hint=hint
-    )
+    text = f"{len(orders)} good orders among {len(mixed) - len(orders)} bad ones, at once, get their own totals"
+    result.judge(text, right == len(orders), seen=f"{right} of {len(orders)} right", hint=hint)
 
 
-async def survives_noise(result: Result, till: Any) -> None:
+async def survives_noise(result: Result, till: ServiceHandle, data: Any, total: float) -> None:
     """Bytes that are no frames, some on connections that stay open, do not disturb others."""
     address = urlsplit(till.url)
     writers = []
@@ -170,15 +201,15 @@ async def survives_noise(result: Result, till: Any) -> None:
             writers.append(writer)
             writer.write(noise)
         async with caller(till) as client:
-            end = await outcome(client.send(TOTAL, GOOD[0][0]))
+            end = await outcome(client.send(TOTAL, data))
     finally:
         for writer in writers:
             writer.close()
-    result.judge("bytes that are no frames do not disturb other callers", end.answer == GOOD[0][1], seen=repr(end))
+    result.judge("bytes that are no frames do not disturb other callers", is_number(end.answer, total), seen=repr(end))
 
 
-async def same_process(result: Result, till: Any, before: list[int]) -> None:
+async def same_process(result: Result, till: ServiceHandle, before: list[int]) -> None:
     """It is still the process that it was."""
     same = process_ids(till) == before
-    hint = "something ended the process. Look at till.logs()."
+    hint = f"something ended the process; the last line of its log: {till.logs(1)}"
     result.judge("till is still the same process", same, expected="alive", seen=till.state, hint=hint)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classroom import progress
-from classroom.checks import every_check
+from classroom.tasks import Task, tasks
 from classroom.views.markup import Markup, tag
 
 __all__ = ["Entry", "StartPage", "entries"]
@@ -49,11 +49,12 @@ TITLE = "The notebooks of this course"
 
 def entries(course: Path) -> Iterator[Entry]:
     """Each lesson with its number, then its lab, whose title has it."""
+    known = tasks(course / "labs")
     for lesson in sorted((course / "notebooks").glob("*.ipynb")):
         number, title = lesson.stem.partition("-")[0], _title(lesson)
         yield Entry(lesson, title if title.startswith(number) else f"{number} {title}", _guesses(number))
         for lab in sorted((course / "labs").glob(f"{number}-*.ipynb")):
-            yield Entry(lab, _title(lab), _checks(number))
+            yield Entry(lab, _title(lab), _checks([one for one in known if one.lab == number]))
 
 
 def _link(entry: Entry) -> Markup:
@@ -79,12 +80,11 @@ def _guesses(number: str) -> str:
     return f"{len(guessed)} prediction{'' if len(guessed) == 1 else 's'} made, {sum(right.values())} right"
 
 
-def _checks(number: str) -> str:
-    """The last verdict of each check counts."""
-    checks = [name for name in every_check() if name.startswith(f"{number}.")]
+def _checks(mine: list[Task]) -> str:
+    """What of a lab is passed, and the minutes of what is left, its prose included."""
+    checks = [one for one in mine if one.kind != "prose"]
     if not checks:
         return ""
-    verdicts = {one["id"]: bool(one.get("passed")) for one in progress.events() if one["what"] == "check"}
-    passed = sum(verdicts.get(name, False) for name in checks)
-    sign = "✓ " if passed == len(checks) else ""
-    return f"{sign}{passed} of {len(checks)} checks passed"
+    passed, left = sum(one.state == "passed" for one in checks), sum(one.minutes for one in mine if one.is_left)
+    sign, rest = ("", f", about {left} minutes left") if left else ("✓ ", "")
+    return f"{sign}{passed} of {len(checks)} checks passed{rest}"

@@ -1,0 +1,49 @@
+"""A prediction, written down before, beside what then happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from classroom.checks.asking import not_plain
+from classroom.checks.result import Result
+
+__all__ = ["compare", "is_complete"]
+
+
+def is_complete(result: Result, prediction: Any, questions: Mapping[str, str]) -> bool:
+    """Judge whether a dict has an answer to each question; nothing is added where it has."""
+    text = "prediction answers all questions"
+    if type(prediction) is not dict:
+        return result.judge(text, False, seen=f"{prediction!r:.80}", hint="run the cell of the prediction again.")
+    if missing := [one for one in questions if one not in prediction]:
+        seen = f"missing: {', '.join(missing)}"
+        return result.judge(text, False, seen=seen, hint="keep the keys as the cell had them.")
+    if unwritten := [one for one in questions if prediction[one] is ...]:
+        hint = "first guess, then look: replace each ... by a number or a word."
+        return result.judge(text, False, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
+    return True
+
+
+def compare(
+    result: Result,
+    prediction: Mapping[str, Any],
+    happened: Mapping[str, Any],
+    questions: Mapping[str, str],
+    reasons: Mapping[str, Mapping[Any, str]],
+    otherwise: str,
+) -> None:
+    """A condition for each question.
+
+    Args:
+        happened: name -> what was seen. A guess is right when its type and its value are the same.
+        questions: name -> the question in words. reasons: name -> wrong guess -> why it is wrong; a list is looked up
+            as its texts, joined by commas. otherwise: what is said to every other wrong guess.
+    """
+    for name, question in questions.items():
+        guess, seen = prediction[name], happened[name]
+        right = not not_plain(guess) and type(guess) is type(seen) and guess == seen
+        key = ", ".join(map(str, guess)) if type(guess) is list else guess
+        known = reasons[name].get(key) if type(key) in (bool, int, str) else None
+        expected = f"your guess: {guess!r:.80}"
+        result.judge(f"{name}: {question}", right, expected=expected, seen=f"{seen!r}", hint=known or otherwise)
