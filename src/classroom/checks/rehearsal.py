@@ -99,9 +99,9 @@ class Stage:
         plan = self.service.plan
         return prefetch(self.service) * plan.replicas if plan.delivery == "at-least-once" else len(self.sent)
 
-    async def send(self, pattern: str, number: int, data: Mapping[str, Any]) -> None:
-        """Send an event, and wait for the broker's promise."""
-        mark = f"{self.service.name}-{number}"
+    async def send(self, pattern: str, number: int, data: Mapping[str, Any], *, copy: str = "") -> None:
+        """Send an event, and wait for the broker's promise. A `copy` is a message of its own, with the same id."""
+        mark = f"{self.service.name}-{number}{copy}"
         self._marks[mark] = number
         self.sent[number] = time.time()
         await self._client.emit(pattern, data, message_id=mark)
@@ -168,6 +168,22 @@ class Stage:
                 quiet = 0
             await asyncio.sleep(POLL)
         return True
+
+    async def drain(self, limit: float = LIMIT) -> None:
+        """Wait until nothing waits and nothing is held: every copy has been looked at. The service is stopped then.
+
+        Raises TimeoutError after `limit` seconds.
+        """
+        await self.settle(limit)
+        async with asyncio.timeout(limit):
+            while True:
+                while await self.waiting():
+                    if not self.service.alive:
+                        await self.service.restart()
+                    await asyncio.sleep(POLL)
+                await self.service.stop()  # what it holds is done, or waits again
+                if not await self.waiting():
+                    return
 
     async def run(self, poison: set[int] | None = None) -> Run:
         """What is known, for the checkers. The work of a letter is its effect in the ledger."""
