@@ -81,9 +81,7 @@ async def judge(result: Result, draw: Random, prediction: Any, rabbit: Any, book
     async with rehearsal(result, "desk", desk, rabbit, book) as stage:
         if stage is None:
             return
-        happened: dict[str, list[Any]] = {}
-        for name in draw.sample([*REASONS], len(REASONS)):
-            happened[name] = await experiment(stage, draw, name)
+        happened = await experiment(stage, draw)
         for name in REASONS:
             _compare(result, name, prediction[name], happened[name])
 
@@ -115,26 +113,47 @@ def _compare(result: Result, name: str, guess: Any, seen: list[Any]) -> None:
     result.judge(text, not wrong, expected=f"your guess: {[*guess]!r}"[:200], seen=f"{seen!r}", hint=hint)
 
 
-async def experiment(stage: Stage, draw: Random, name: str) -> list[Any]:
-    """Do what the task describes with one order; how often it was handled, where it ended, what was charged."""
-    await stage.begin()
-    (ident,) = new_ids(1)
-    order = {"id": ident, "article": draw.choice(("tea", "cake"))}
-    crash = await stage.crash("after-handler", 1) if name == "killed after its handler" else None
-    if name == "no article":
-        del order["article"]
-    elif name == "unknown article":
-        order["article"] = f"pie {draw.randint(1, 99)}"
-    elif name == "three answers lost":
-        await stage.book.failing(ATTEMPTS, after_effect=True)
-    elif name.startswith("refused"):
-        await stage.book.failing(2 if name.endswith("twice") else ATTEMPTS)
-    await stage.send("order.placed", ident, order)
-    if crash:
-        await stage.restart_after(crash)
+async def experiment(stage: Stage, draw: Random) -> dict[str, list[Any]]:
+    """Do what the task describes; of each order how often it was handled, where it ended, what was charged."""
+    orders = {name: _order(draw, name) for name in REASONS}
+
+    async def send(*names: str) -> None:
+        for name in draw.sample(names, len(names)):
+            await stage.send("order.placed", orders[name]["id"], orders[name])
+
+    for name, times in draw.sample([("refused twice", 2), ("refused three times", ATTEMPTS)], 2):
+        async with stage.book.failing(times):
+            await send(name)
+            await stage.settle()  # charged, or buried: that is its last step
+    async with stage.book.failing(ATTEMPTS, after_effect=True):
+        await send("three answers lost", "no article", "unknown article")  # only one of them calls the ledger
+        await stage.drain()
+    await stage.service.restart()
+    crash = await stage.crash("after-handler", 1)
+    await send("killed after its handler")
+    await stage.restart_after(crash)
     await stage.drain()
-    await stage.book.up()
-    calls = sum(line.startswith(f"order {ident}: attempt") for line in stage.service.logs(500).splitlines())
-    dead = ident in [stage.number(one) for one in await stage.letters()]
-    charges = sum(row.outcome == "effect" for row in await stage.rows())
-    return [calls, "dead" if dead else "done", charges]
+    return await _told(stage, {name: order["id"] for name, order in orders.items()})
+
+
+def _order(draw: Random, name: str) -> dict[str, Any]:
+    (ident,) = new_ids(1)
+    if name == "no article":
+        return {"id": ident}
+    articles = ("pie", "jam", "ham") if name == "unknown article" else ("tea", "cake")
+    return {"id": ident, "article": draw.choice(articles)}
+
+
+async def _told(stage: Stage, idents: Mapping[str, int]) -> dict[str, list[Any]]:
+    """What the service printed, the dead letters, and the ledger's effects: [calls, end, charges] of each order."""
+    printed = stage.service.logs(2000).splitlines()
+    dead = {stage.number(one) for one in await stage.letters()}
+    charged = [row.id for row in await stage.rows() if row.outcome == "effect"]
+    return {
+        name: [
+            sum(line.startswith(f"order {ident}: attempt") for line in printed),
+            "dead" if ident in dead else "done",
+            charged.count(ident),
+        ]
+        for name, ident in idents.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -39,8 +40,8 @@ async def charge(order: Order, ctx):
     await ledger.mail(order.id, text=THANKS[order.language], idempotency_key=ctx.message_id)
 """
 SPOILT = (
-    "a letter that the till can never handle came back to the dead letters. Repair it, or drop it; do not send it back"
-    " as it is."
+    "letters were sent back that even the mended till cannot handle, and they are back among the dead. Repair what can"
+    " be repaired, and drop what may be dropped, before."
 )
 FORGOTTEN = (
     "letters that could be handled are still there: send back what the mended till can do, and what you repaired."
@@ -53,8 +54,9 @@ AGAIN = (
     " so the ledger took it for new work. `office.requeue(letter)` keeps the identity."
 )
 COPIES = (
-    "one message lies there twice: its sender repeated it, or the till died between copy and ack. The first"
-    " requeue takes away all its copies, and then there is none left for the second. Take each id once: {one.id: one for one in letters}."
+    "one message lies there twice: its sender repeated it, or the till died between copy and ack. The first requeue"
+    " takes away all its copies, and then there is none left for the second. Take each id once:"
+    " {one.id: one for one in letters}."
 )
 PRICED = "the total is qty * price, both of them from the letter's own data."
 NEGATIVE = "an order with a total of 0 or less is never charged: drop it, and do not repair what is no accident."
@@ -76,13 +78,14 @@ async def judge(result: Result, draw: Random, clear: Any, rabbit: Any, book: Any
         stage.service.deploy(replace(plan, source=TILL.replace(THANKS, MENDED)))
         await stage.service.ready()
         queue = stage.service.queues[-1]
+        began = time.time()
         for text in ("clear comes to its end", "and once more, on what is left"):
             answer = await ask(clear, rabbit.url, queue)
-            await stage.drain()
             if not result.judge(text, not answer.error, seen=answer.error[:300], hint=why(answer)):
                 return
-            await stage.service.restart()
-        await accounts(result, stage, pile)
+            await stage.idle()
+        await stage.drain()
+        await accounts(result, stage, pile, began)
 
 
 def why(answer: Answer) -> str:
@@ -135,8 +138,8 @@ def _order(draw: Random, pile: Pile, what: str) -> tuple[str, dict[str, Any]]:
     return draw.choice(("order.returned", "order.praised")) if what == "unhandled" else PATTERN, order
 
 
-async def accounts(result: Result, stage: Stage, pile: Pile) -> None:
-    """What was charged, mailed, thrown away, and what is left."""
+async def accounts(result: Result, stage: Stage, pile: Pile, began: float) -> None:
+    """What was charged, mailed, thrown away, and what is left; `began`: when the first letter was touched."""
     run, good = await stage.run(pile.left), pile.back | pile.repaired
     effects = [row for row in run.ledger or () if row.outcome == "effect"]
     wrong = {row.id for row in effects} - good.keys()
@@ -149,7 +152,8 @@ async def accounts(result: Result, stage: Stage, pile: Pile) -> None:
     whole = replace(run, acknowledged=kept, handled=mailed)
     if not find(result, whole, lost, "no letter is thrown away but those that may be", DROPPED):
         return
-    hint = SPOILT if set(run.dead_lettered or ()) & pile.dropped else FORGOTTEN
+    back = any(one.last > began and stage.number(one) not in pile.left for one in await stage.letters())
+    hint = SPOILT if back else FORGOTTEN
     find(result, run, dead_letter_ids, "what is left among the dead letters is for a human being, and no more", hint)
     charged = {row.id: row.amount for row in effects if row.kind == "charge"}
     odd = [f"{ident}: {charged[ident]}" for ident, total in good.items() if charged.get(ident, total) != total]

@@ -169,21 +169,24 @@ class Stage:
             await asyncio.sleep(POLL)
         return True
 
-    async def drain(self, limit: float = LIMIT) -> None:
-        """Wait until nothing waits and nothing is held: every copy has been looked at. The service is stopped then.
-
-        Raises TimeoutError after `limit` seconds.
-        """
-        await self.settle(limit)
+    async def idle(self, limit: float = LIMIT) -> None:
+        """Wait until no letter waits; its replicas may hold some. Raises TimeoutError after `limit` seconds."""
         async with asyncio.timeout(limit):
-            while True:
-                while await self.waiting():
-                    if not self.service.alive:
-                        await self.service.restart()
-                    await asyncio.sleep(POLL)
-                await self.service.stop()  # what it holds is done, or waits again
-                if not await self.waiting():
-                    return
+            while await self.waiting():  # noqa: ASYNC110  # a broker tells nobody that a queue is empty
+                await asyncio.sleep(POLL)
+
+    async def drain(self) -> None:
+        """Wait until everything sent, every copy of it, has come to its end. The service is stopped then.
+
+        Raises TimeoutError when something still waits after `LIMIT` seconds.
+        """
+        await self.settle()
+        while True:
+            await self.idle()
+            await self.service.stop()  # what it holds is done, or waits again
+            if not await self.waiting():
+                return
+            await self.service.restart()
 
     async def run(self, poison: set[int] | None = None) -> Run:
         """What is known, for the checkers. The work of a letter is its effect in the ledger."""

@@ -54,9 +54,9 @@ def ceilings(number: int, initial: float, most: float) -> list[float]:
 
 
 def _numbers(answer: Answer) -> bool:
-    """Whether it is a list of numbers that are no less than 0."""
+    """Whether it is a list of numbers that are no less than 0, but for what rounding takes off."""
     value = answer.value
-    return type(value) is list and all(type(one) in (int, float) and one >= 0 for one in value)
+    return type(value) is list and all(type(one) in (int, float) and one >= -CLOSE for one in value)
 
 
 def _called(arguments: Sequence[float]) -> str:
