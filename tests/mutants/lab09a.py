@@ -7,17 +7,30 @@ from .mutant import Lab, Mutant
 KEY = "    key = f\"order {data['order']}\"\n"
 CHARGE = '    await ledger.charge(data["order"], amount=data["total"], idempotency_key=key)\n'
 RETRY = ", retry=Retry(attempts=5, initial=0.1)"
-HANDLER = f'@event_pattern("order.placed"{RETRY})\nasync def charge(data, ctx):\n'
+EVENT = f'@event_pattern("order.placed"{RETRY})\n'
+DEF = "async def charge(data, ctx):\n"
+HANDLER = EVENT + DEF
 SEEN = """    if data["order"] in seen:
         return
     await ledger.charge(data["order"], amount=data["total"])
     seen.add(data["order"])
 """
-RECORD = """from postoffice import database, idempotency, idempotency_stores
+IN_MEMORY = f"""from postoffice import idempotency, idempotency_stores
 
-keys = idempotency_stores.SqliteKeys(database.Database(f"{__file__}.keys"))
+async def again(data, ctx):
+    return await idempotency.run_again()
 
-"""
+keys = idempotency_stores.MemoryKeys()
+
+{EVENT}@idempotency.idempotent(keys, key=lambda data, ctx: str(data["order"]), resolve=again)
+{DEF}"""
+IN_A_FILE = f"""from postoffice import database, idempotency, idempotency_stores
+
+keys = idempotency_stores.SqliteKeys(database.Database(f"{{__file__}}.keys"))
+
+{EVENT}@idempotency.idempotent(keys, key=lambda data, ctx: str(data["order"]), lease=0.5)
+{DEF}"""
+PLAIN = CHARGE.replace(", idempotency_key=key", "")
 WAIT = "        wait = random.uniform(0, ceiling)\n"
 STOP = "        if spent + wait >= patience:\n            break\n"
 RETRYING = "    return await retrying(charge, retry=plan, idempotent=True, budget=budget)\n"
@@ -80,20 +93,9 @@ MUTANTS = [
     Mutant("09a.once", "the attempt in the key", {KEY: "    key = f\"order {data['order']} {ctx.attempt}\"\n"},
         "from the attempt"),
     Mutant("09a.once", "the attempt beside the key", {"key=key)": "key=key, attempt=ctx.attempt)"}, "two payloads"),
-    Mutant("09a.once", "a set in memory", {KEY + CHARGE: SEEN, "@event_pattern": "seen = set()\n\n@event_pattern"},
-        "ledger was given no"),
-    Mutant("09a.once", "keys in memory", {
-        "@event_pattern": RECORD.replace("SqliteKeys(database.Database(f\"{__file__}.keys\"))", "MemoryKeys()")
-        .replace("database, ", "") + "@event_pattern",
-        "\nasync def charge": "\n@idempotency.idempotent(keys, key=lambda data, ctx: str(data['order']),"
-        " resolve=again)\nasync def charge",
-        "from postoffice import Retry": "async def again(data, ctx):\n    return await idempotency.run_again()\n\n"
-        "from postoffice import Retry",
-        KEY: "", ", idempotency_key=key": ""}, "no idempotency_key"),
-    Mutant("09a.once", "a record of its own", {
-        "@event_pattern": RECORD + "@event_pattern",
-        "\nasync def charge": "\n@idempotency.idempotent(keys, key=lambda data, ctx: str(data['order']), lease=0.5)"
-        "\nasync def charge", KEY: "", ", idempotency_key=key": ""}, "a record of your own"),
+    Mutant("09a.once", "a set in memory", {KEY + CHARGE: SEEN, HANDLER: f"seen = set()\n\n{HANDLER}"}, "given no"),
+    Mutant("09a.once", "keys in memory", {HANDLER: IN_MEMORY, CHARGE: PLAIN}, "given no"),
+    Mutant("09a.once", "a record of its own", {HANDLER: IN_A_FILE, CHARGE: PLAIN}, "a record of your own"),
     Mutant("09a.once", "no retry", {RETRY: ""}, "nobody tried again", short=True),
     Mutant("09a.once", "too few attempts", {"attempts=5": "attempts=2"}, "a fourth attempt"),
     Mutant("09a.once", "catches everything", {
@@ -137,7 +139,8 @@ MUTANTS = [
     Mutant("09a.storm", "nobody tries again", {RETRYING: "    return await charge()\n"}, "no outage", short=True),
     Mutant("09a.storm", "only what certainly did nothing", {", idempotent=True": ""}, "no outage"),
     Mutant("09a.storm", "what is lost is not repeated", {
-        "initial=0.01": "initial=0.01, on=RpcError", "import Retry, m": "import RpcError, Retry, m"}, "idempotent=True"),
+        "initial=0.01": "initial=0.01, on=RpcError", "import Retry, m": "import RpcError, Retry, m"},
+        "idempotent=True"),
     Mutant("09a.storm", "without its key", {", idempotency_key=f\"order {order['id']}\"": ""}, "charges again"),
     Mutant("09a.storm", "all is well", {
         RETRYING: f"    try:\n    {RETRYING}    except Exception:\n        return None\n"}, "all is well"),
@@ -155,7 +158,8 @@ MUTANTS = [
         "                await office.drop(letter)\n"}, "nobody has said", short=True),
     Mutant("09a.letters", "sent once more as new", {
         REQUEUE: POST, "import dead_letters": "import Client, dead_letters"}, "as a new message"),
-    Mutant("09a.letters", "each copy", {ONCE_EACH: "for letter in await office.list():"}, "lies there twice", short=True),
+    Mutant("09a.letters", "each copy", {ONCE_EACH: "for letter in await office.list():"}, "lies there twice",
+        short=True),
     Mutant("09a.letters", "the first letter says it all", {
         ONCE_EACH: "for letter in (await office.list())[:3]:"}, "nobody touched them"),
     Mutant("09a.letters", "knows the letters above", {ONCE_EACH: ONCE_EACH.replace(

@@ -18,6 +18,7 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import Plan
 
 PATTERN = "order.placed"
+SHOWN = 3  # letters that a failure quotes
 THANKS = '{"en": "Thank you"}'  # what the till says before it is mended
 MENDED = '{"en": "Thank you", "fr": "Merci"}'
 TILL = """\
@@ -44,7 +45,8 @@ SPOILT = (
     " be repaired, and drop what may be dropped, before."
 )
 FORGOTTEN = (
-    "letters that could be handled are still there: send back what the mended till can do, and what you repaired."
+    "nobody touched them: send back what the mended till can do, and what can be repaired; drop what is 0 or less. Look"
+    " at what a letter says, not at its place or its id."
 )
 DROPPED = (
     "a letter was thrown away that nobody has said may go. What you do not know, leave where it is: a human will look."
@@ -152,9 +154,14 @@ async def accounts(result: Result, stage: Stage, pile: Pile, began: float) -> No
     whole = replace(run, acknowledged=kept, handled=mailed)
     if not find(result, whole, lost, "no letter is thrown away but those that may be", DROPPED):
         return
-    back = any(one.last > began and stage.number(one) not in pile.left for one in await stage.letters())
-    hint = SPOILT if back else FORGOTTEN
-    find(result, run, dead_letter_ids, "what is left among the dead letters is for a human being, and no more", hint)
+    finding = dead_letter_ids(run)
+    rest = [one for one in await stage.letters() if stage.number(one) not in pile.left]
+    hint = SPOILT if any(one.last > began for one in rest) else FORGOTTEN
+    seen = f"{len(rest)} more: " + "; ".join(f"{one.kind}, {one.data}" for one in rest[:SHOWN])
+    text = "what is left among the dead letters is for a human being, and no more"
+    told = replace(finding, text=text, expected=f"the {len(pile.left)} that nobody here can handle")
+    told = told if finding.passed else replace(told, seen=seen, hint=hint)
+    result.conditions.append(told)
     charged = {row.id: row.amount for row in effects if row.kind == "charge"}
     odd = [f"{ident}: {charged[ident]}" for ident, total in good.items() if charged.get(ident, total) != total]
     text = "each is charged what it costs"

@@ -120,8 +120,9 @@ class Stage:
         await self.service.restart()
 
     async def rows(self) -> list[Row]:
-        """What the ledger has of this service since `begin()`."""
-        return [row for row in (await self.book.rows())[self._seen :] if row.service == self.service.name]
+        """What the ledger has since `begin()`: of this service, and of what was sent, whoever called."""
+        rows, name = (await self.book.rows())[self._seen :], self.service.name
+        return [row for row in rows if row.id in self.sent or row.service == name]
 
     async def letters(self) -> list[DeadLetter]:
         """The dead letters among what was sent. Queues are read where their length has changed."""

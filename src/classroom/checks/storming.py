@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
@@ -63,15 +63,14 @@ class Street:
 
     def __init__(self, service: ServiceHandle, book: Book, client: Client) -> None:
         self.service, self.book, self._client = service, book, client
-        self._sold: list[int] = []
 
     async def buy(self, number: int, total: int = 10) -> Outcome:
         """One request of one customer."""
         return await outcome(self._client.send(PATTERN, {"id": number, "total": total}))
 
-    async def calls(self) -> list[Row]:
-        """Every call of the shop that came to the ledger."""
-        return [row for row in await self.book.rows() if row.service == self.service.name]
+    async def calls(self, wanted: Collection[int]) -> list[Row]:
+        """Every call that came to the ledger for these orders."""
+        return [row for row in await self.book.rows() if row.id in wanted]
 
     async def sells(self, result: Result, draw: Random) -> bool:
         """On a calm day, with a fault now and then: everything is sold, once."""
@@ -101,7 +100,7 @@ class Street:
         return await self._once(result, sold)
 
     async def _once(self, result: Result, sold: list[int]) -> bool:
-        rows = [row for row in await self.calls() if row.id in set(sold)]
+        rows = await self.calls(set(sold))
         found = one_effect_per_id(Run(sold, ledger=rows))
         missing = set(sold) - {row.id for row in rows if row.outcome == "effect"}
         if missing:
@@ -122,7 +121,7 @@ class Street:
         text = f"in an outage each of {OUTAGE} callers is told of it"
         if not result.judge(text, not well, expected="an error", seen=f"{len(well)} got {well[:1]}", hint=LIES):
             return False
-        calls = Counter(row.id for row in await self.calls() if row.id in wanted)
+        calls = Counter(row.id for row in await self.calls(wanted))
         text = f"{OUTAGE} requests in an outage make {MOST_CALLS} calls to the ledger at most"
         total, most = calls.total(), max(calls.values(), default=0)
         seen = f"{total:,} calls: {total / OUTAGE:.2g} for each request, and {most} for one"
