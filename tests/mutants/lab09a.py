@@ -170,7 +170,7 @@ MUTANTS = [
         ' and {"qty", "price"} <= letter.data.keys()': "", REPAIR:
         'total = letter.data.get("qty", 1) * letter.data.get("price", 1)'}, "cannot be charged"),
     Mutant("09a.letters", "a price for all", {
-        ' and {"qty", "price"} <= letter.data.keys()': ""}, "read the error"),
+        ' and {"qty", "price"} <= letter.data.keys()': ""}, "not all of a kind are alike"),
     Mutant("09a.letters", "what is negative is a slip", {PERMANENT:
         '            elif letter.kind == "permanent":\n'
         '                await office.requeue(letter, {**letter.data, "total": -letter.data["total"]})\n'},

@@ -62,6 +62,10 @@ COPIES = (
 )
 PRICED = "the total is qty * price, both of them from the letter's own data."
 NEGATIVE = "an order with a total of 0 or less is never charged: drop it, and do not repair what is no accident."
+ALIKE = (
+    "a letter has not what the function looks for: not all of a kind are alike. Look before you repair, and leave what"
+    " you cannot repair: one odd letter must not stop the others."
+)
 RAISES = "call it by hand: `await clear(rabbit.url, 'till.dead')`, and read the error."
 
 
@@ -94,6 +98,8 @@ def why(answer: Answer) -> str:
     """A hint for a function that raised."""
     if answer.kind == "NotImplementedError":
         return "write this part first."
+    if answer.kind in ("KeyError", "TypeError", "AttributeError"):
+        return ALIKE
     return COPIES if "no dead letter" in answer.error else RAISES
 
 
