@@ -170,24 +170,27 @@ class Stage:
             await asyncio.sleep(POLL)
         return True
 
-    async def idle(self, limit: float = LIMIT) -> None:
-        """Wait until no letter waits; its replicas may hold some. Raises TimeoutError after `limit` seconds."""
-        async with asyncio.timeout(limit):
-            while await self.waiting():  # noqa: ASYNC110  # a broker tells nobody that a queue is empty
-                await asyncio.sleep(POLL)
+    async def idle(self, limit: float = LIMIT) -> bool:
+        """Wait until no letter waits; its replicas may hold some. False when some still do after `limit` seconds."""
+        end = asyncio.get_running_loop().time() + limit
+        while await self.waiting():
+            if asyncio.get_running_loop().time() > end:
+                return False
+            await asyncio.sleep(POLL)
+        return True
 
-    async def drain(self) -> None:
+    async def drain(self) -> bool:
         """Wait until everything sent, every copy of it, has come to its end. The service is stopped then.
 
-        Raises TimeoutError when something still waits after `LIMIT` seconds.
+        False when something still waits after `LIMIT` seconds.
         """
         await self.settle()
-        while True:
-            await self.idle()
+        while await self.idle():
             await self.service.stop()  # what it holds is done, or waits again
             if not await self.waiting():
-                return
+                return True
             await self.service.restart()
+        return False
 
     async def run(self, poison: set[int] | None = None) -> Run:
         """What is known, for the checkers. The work of a letter is its effect in the ledger."""
