@@ -98,7 +98,6 @@ MUTANTS = [
     Mutant("09a.once", "a record of its own", {HANDLER: IN_A_FILE, CHARGE: PLAIN}, "a record of your own"),
     Mutant("09a.once", "no retry", {RETRY: ""}, "nobody tried again", short=True),
     Mutant("09a.once", "too few attempts", {"attempts=5": "attempts=2"}, "a fourth attempt"),
-    Mutant("09a.once", "waits too long", {"initial=0.1": "initial=20"}, "lies too far off"),
     Mutant("09a.once", "catches everything", {
         CHARGE: f"    try:\n    {CHARGE}    except Exception as error:\n        print(error)\n"}, "hides the error"),
     Mutant("09a.once", "at most once", {" --delivery at-least-once": "", RETRY: ""}, "--delivery at-least-once"),
