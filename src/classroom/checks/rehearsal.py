@@ -99,9 +99,9 @@ class Stage:
         plan = self.service.plan
         return prefetch(self.service) * plan.replicas if plan.delivery == "at-least-once" else len(self.sent)
 
-    async def send(self, pattern: str, number: int, data: Mapping[str, Any]) -> None:
-        """Send an event, and wait for the broker's promise."""
-        mark = f"{self.service.name}-{number}"
+    async def send(self, pattern: str, number: int, data: Mapping[str, Any], *, copy: str = "") -> None:
+        """Send an event, and wait for the broker's promise. A `copy` is a message of its own, with the same id."""
+        mark = f"{self.service.name}-{number}{copy}"
         self._marks[mark] = number
         self.sent[number] = time.time()
         await self._client.emit(pattern, data, message_id=mark)
@@ -120,8 +120,9 @@ class Stage:
         await self.service.restart()
 
     async def rows(self) -> list[Row]:
-        """What the ledger has of this service since `begin()`."""
-        return [row for row in (await self.book.rows())[self._seen :] if row.service == self.service.name]
+        """What the ledger has since `begin()`: of this service, and of what was sent, whoever called."""
+        rows, name = (await self.book.rows())[self._seen :], self.service.name
+        return [row for row in rows if row.id in self.sent or row.service == name]
 
     async def letters(self) -> list[DeadLetter]:
         """The dead letters among what was sent. Queues are read where their length has changed."""
@@ -168,6 +169,28 @@ class Stage:
                 quiet = 0
             await asyncio.sleep(POLL)
         return True
+
+    async def idle(self, limit: float = LIMIT) -> bool:
+        """Wait until no letter waits; its replicas may hold some. False when some still do after `limit` seconds."""
+        end = asyncio.get_running_loop().time() + limit
+        while await self.waiting():
+            if asyncio.get_running_loop().time() > end:
+                return False
+            await asyncio.sleep(POLL)
+        return True
+
+    async def drain(self) -> bool:
+        """Wait until everything sent, every copy of it, has come to its end. The service is stopped then.
+
+        False when something still waits after `LIMIT` seconds.
+        """
+        await self.settle()
+        while await self.idle():
+            await self.service.stop()  # what it holds is done, or waits again
+            if not await self.waiting():
+                return True
+            await self.service.restart()
+        return False
 
     async def run(self, poison: set[int] | None = None) -> Run:
         """What is known, for the checkers. The work of a letter is its effect in the ledger."""
