@@ -68,7 +68,9 @@ async def heard(subscriber: Any, silence: float = 0.5) -> Heard:
             messages.append((message["channel"], message["data"]))
 
 
-async def read(redis: Any, stream: str, group: str, who: str, count: int, wait: float = 0) -> dict[str, Mapping[str, str]]:
+async def read(
+    redis: Any, stream: str, group: str, who: str, count: int, wait: float = 0
+) -> dict[str, Mapping[str, str]]:
     """XREADGROUP with `>`: hand up to `count` new entries to a reader of a group; id -> fields.
 
     Where there are none, it waits for them, `wait` seconds at most.

@@ -36,7 +36,9 @@ def queue_options(
     if prefetch is not None and not 1 <= prefetch <= MOST_PREFETCH:
         raise ServiceError(f"%%service: prefetch takes 1 to {MOST_PREFETCH:,} messages, not {prefetch:,}")
     if ack_wait is not None and not 0 < ack_wait <= LONGEST_WAIT:
-        raise ServiceError(f"%%service: ack-wait takes seconds, more than 0 and at most {LONGEST_WAIT:,}, not {ack_wait}")
+        raise ServiceError(
+            f"%%service: ack-wait takes seconds, more than 0 and at most {LONGEST_WAIT:,}, not {ack_wait}"
+        )
     words = ["--prefetch", str(prefetch)] if prefetch else []
     words += ["--ack-wait", f"{ack_wait:g}"] if ack_wait else []
     words += ["--quorum"] if quorum else []

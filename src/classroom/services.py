@@ -14,7 +14,7 @@ and defines all that it uses.
     --on          tcp or grpc (a port of its own), a variable that holds a broker, or an address
     --delivery    at-most-once (the default) or at-least-once
     --prefetch    at least once: how many messages a replica may hold unacknowledged (16)
-    --ack-wait    at least once, on Redis and NATS: after how many seconds what a silent replica holds goes to another (5)
+    --ack-wait    at least once, on Redis and NATS: seconds until what a silent replica holds goes on (5)
     --quorum      at least once, on RabbitMQ: a quorum queue, which counts deliveries
     --exchange    on RabbitMQ: take the messages of this topic exchange
     --replicas    processes that serve the same. On RabbitMQ and Kafka they share the messages. On NATS and MQTT they

@@ -74,7 +74,7 @@ class Bench:
                     self.shell.user_ns.pop(name, None)
             return
         name = first.split()[1]
-        if (service := self.shell.user_ns.get(name)) is not None:
+        if (service := self.shell.user_ns.pop(name, None)) is not None:  # a cell that fails must not leave it there
             service.kill()
         rabbit = self.shell.user_ns.get("rabbit")
         if isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq":

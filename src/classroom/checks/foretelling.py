@@ -24,6 +24,7 @@ QUESTIONS = {
     "deliveries": "deliveries of a letter that is always given back, with a limit of 3",
     "first back": "letter comes back first",
 }
+LOOK = "draw the queue, and the consumer's hands, after each step."
 REASONS: dict[str, Mapping[Any, str]] = {
     "waiting": {
         12: "those that the consumer holds do not wait: they are handed out.",
@@ -51,23 +52,39 @@ REASONS: dict[str, Mapping[Any, str]] = {
 
 async def judge(result: Result, prediction: Any, rabbit: Any) -> None:
     """All conditions: one for each question."""
-    if not serves(result, rabbit):
-        return
-    if not isinstance(prediction, Mapping) or (missing := [one for one in QUESTIONS if one not in prediction]):
+    if serves(result, rabbit) and answered(result, prediction, QUESTIONS):
+        async with await aio_pika.connect(rabbit.url) as connection:
+            happened = await experiment(connection)
+        compare(result, prediction, happened, QUESTIONS, REASONS, LOOK)
+
+
+def answered(result: Result, prediction: Any, questions: Mapping[str, str]) -> bool:
+    """Judge whether there is an answer to each question."""
+    text = "prediction answers all questions"
+    if not isinstance(prediction, Mapping) or (missing := [one for one in questions if one not in prediction]):
         seen = f"missing: {', '.join(missing)}" if isinstance(prediction, Mapping) else f"{prediction!r:.80}"
-        result.judge("prediction answers all questions", False, seen=seen, hint="keep the keys as the cell had them.")
-        return
-    if unwritten := [one for one in QUESTIONS if prediction[one] is ...]:
+        return result.judge(text, False, seen=seen, hint="keep the keys as the cell had them.")
+    if unwritten := [one for one in questions if prediction[one] is ...]:
         hint = "first guess, then look: replace each ... by a number or a word."
-        result.judge("prediction answers all questions", False, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
-        return
-    async with await aio_pika.connect(rabbit.url) as connection:
-        happened = await experiment(connection)
-    for name, question in QUESTIONS.items():
+        return result.judge(text, False, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
+    return True
+
+
+def compare(
+    result: Result,
+    prediction: Mapping[str, Any],
+    happened: Mapping[str, Any],
+    questions: Mapping[str, str],
+    reasons: Mapping[str, Mapping[Any, str]],
+    otherwise: str,
+) -> None:
+    """A condition for each question; a wrong guess is answered by its reason, an unknown one by `otherwise`."""
+    for name, question in questions.items():
         guess, seen = prediction[name], happened[name]
-        hint = REASONS[name].get(guess, "draw the queue, and the consumer's hands, after each step.")
-        right = type(guess) is type(seen) and guess == seen
-        result.judge(f"{name}: {question}", right, expected=f"your guess: {guess!r}", seen=f"{seen!r}", hint=hint)
+        plain = type(guess) in (int, str)
+        hint = reasons[name].get(guess, otherwise) if plain else otherwise
+        right = plain and type(guess) is type(seen) and guess == seen
+        result.judge(f"{name}: {question}", right, expected=f"your guess: {guess!r:.80}", seen=f"{seen!r}", hint=hint)
 
 
 async def experiment(connection: AbstractConnection) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""Check 06.once: a payment service of two replicas that charges each order once, whether anybody is there or not."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from classroom.checks.acking import AT_MOST_ONCE, charges, find, outlives_kills, outlives_refusals, place
+from classroom.checks.invariants import duplicates, lost
+from classroom.checks.rehearsal import Stage, rehearsal
+from classroom.checks.result import Result
+
+EVERYBODY = (
+    "on a channel of Redis every replica hears every order, and each has a memory of its own: no set in one process"
+    " knows what the other has done. A stream hands each order to one of them. First line of the cell:"
+    " --delivery at-least-once"
+)
+TWICE = "a stream hands each order to one replica, and yet it was charged more than once: is there a second call?"
+ALONE = "the task is about two replicas that share the work: keep --replicas 2."
+FORGOTTEN = (
+    "these orders were taken and not charged, though nothing was killed: is an order noted as done before it is, or"
+    " its error hidden?"
+)
+
+
+async def judge(result: Result, draw: Random, payments: Any, broker: Any, book: Any) -> None:
+    """All conditions of the task."""
+    async with rehearsal(result, "payments", payments, broker, book, "redis") as stage:
+        if not stage:
+            return
+        often = EVERYBODY if stage.service.plan.delivery == "at-most-once" else TWICE
+        if not (await charges(result, stage, draw, often) and has_two(result, stage)):
+            return
+        if await outlives_absence(result, stage, draw) and await outlives_refusals(result, stage, draw):
+            await outlives_kills(result, stage, draw)
+
+
+def has_two(result: Result, stage: Stage) -> bool:
+    """One replica alone would be easier."""
+    number = stage.service.plan.replicas
+    return result.judge("two replicas share the work", number >= 2, seen=f"{number} replica", hint=ALONE)
+
+
+async def outlives_absence(result: Result, stage: Stage, draw: Random) -> bool:
+    """Orders that come in while no replica is there are charged when one is."""
+    await stage.begin()
+    await stage.service.stop()
+    await place(stage, draw, draw.randint(4, 9))
+    await stage.service.restart()
+    await stage.settle()
+    run = await stage.run()
+    hint = AT_MOST_ONCE if stage.service.plan.delivery == "at-most-once" else FORGOTTEN
+    kept = find(result, run, lost, "orders come in while nobody is there: none is lost", hint)
+    return find(result, run, duplicates, "and none of them is charged twice", TWICE) and kept
