@@ -16,6 +16,8 @@ CLAIM = "mine += [taken for taken, _ in await redis.xclaim(stream, group, me, id
 ACK = "                await redis.xack(stream, group, ident)\n"
 BURY = 'await redis.xadd(f"{stream}.dead", fields)'
 TIMEOUT = "    async with asyncio.timeout(1.5):\n        weight = await weigh(parcel)\n"
+NO_LIMIT = {TIMEOUT: "    weight = await weigh(parcel)\n"}
+CAUGHT = f"    try:\n    {TIMEOUT.replace(chr(10), chr(10) + '    ', 1)}    except TimeoutError:\n"
 SHIP = '    await ledger.ship(parcel["id"], weight=weight)\n'
 TRIES = ", retry=Retry(attempts=2, initial=0.1)"
 
@@ -34,7 +36,7 @@ MUTANTS = [
     Mutant("06.once", "one replica, at most once", {
         LEAST: "", RETRY: "", "--replicas 2": "--replicas 1"}, "keep --replicas 2"),
     Mutant("06.once", "one replica", {"--replicas 2": "--replicas 1"}, "keep --replicas 2"),
-    Mutant("06.once", "keeps the set", {"@event_pattern": SET, CHARGE: SEEN}, "noted as done before it is",
+    Mutant("06.once", "keeps the set", {"@event_pattern": SET, CHARGE: SEEN}, "was noted as done before it was",
         short=True),
     Mutant("06.once", "catches everything", {
         CHARGE: f"    try:\n    {CHARGE}    except Exception as error:\n        print(error)\n"}, "hides the error"),
@@ -63,20 +65,15 @@ MUTANTS = [
         "copy the fields"),
     Mutant("06.rescue", "tells of what is gone", {CLAIM: f"{CLAIM.replace('mine += [', '_ = [')}\n"
         "                    mine.append(ident)"}, "no longer in the stream"),
-    Mutant("06.stuck", "as it was", {TIMEOUT: TIMEOUT.splitlines()[1][4:] + "\n", TRIES: ""}, "XPENDING names a reader"),
-    Mutant("06.stuck", "more room", {
-        TIMEOUT: TIMEOUT.splitlines()[1][4:] + "\n", LEAST: f"{LEAST} --replicas 2"}, "XPENDING names a reader"),
+    Mutant("06.stuck", "tries without a limit", NO_LIMIT, "XPENDING names a reader"),
+    Mutant("06.stuck", "more replicas", {**NO_LIMIT, LEAST: f"{LEAST} --replicas 2"}, "XPENDING names a reader"),
     Mutant("06.stuck", "room for a thousand", {
-        TIMEOUT: TIMEOUT.splitlines()[1][4:] + "\n", LEAST: f"{LEAST} --prefetch 1000"}, "only puts it off",
-        short=True),
+        **NO_LIMIT, LEAST: f"{LEAST} --prefetch 1000"}, "only puts it off", short=True),
     Mutant("06.stuck", "impatient", {"timeout(1.5)": "timeout(0.1)"}, "busy answers after half a second", short=True),
     Mutant("06.stuck", "stubborn", {"attempts=2": "attempts=4"}, "twice at most"),
     Mutant("06.stuck", "hides the timeout", {
-        TIMEOUT + SHIP: f"    try:\n        async with asyncio.timeout(1.5):\n            weight = await weigh(parcel)\n"
-        f"    except TimeoutError:\n        return\n{SHIP}"}, "hides the TimeoutError"),
-    Mutant("06.stuck", "a guess for a weight", {
-        TIMEOUT: f"    try:\n        async with asyncio.timeout(1.5):\n            weight = await weigh(parcel)\n"
-        "    except TimeoutError:\n        weight = 0\n"}, "never weighed"),
+        TIMEOUT + SHIP: f"{CAUGHT}        return\n{SHIP}"}, "hides the TimeoutError"),
+    Mutant("06.stuck", "a guess for a weight", {TIMEOUT: f"{CAUGHT}        weight = 0\n"}, "never weighed"),
     Mutant("06.stuck", "in the background", {
         TIMEOUT + SHIP: "    tasks.add(asyncio.create_task(work(parcel)))\n",
         "@event_pattern": f"tasks = set()\n\nasync def work(parcel):\n{TIMEOUT}{SHIP}\n@event_pattern"},

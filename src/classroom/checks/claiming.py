@@ -53,25 +53,29 @@ class Group:
         await self.redis.xgroup_create(self.stream, self.name, id="0", mkstream=True)
         kinds = ["stale"] * draw.choice(MANY) + ["fresh"] * draw.randint(3, 9) + ["poison"] * draw.randint(2, 5)
         draw.shuffle(kinds)
-        ids = [await self.redis.xadd(self.stream, {"order": n, "by": draw.random()}) for n in range(len(kinds))]
-        for ident, kind in zip(ids, kinds, strict=True):
-            await self._hold(ident, kind, draw)
+        letters = [{"order": str(n), "by": str(draw.random())} for n in range(len(kinds))]
+        many = self.redis.pipeline(transaction=False)
+        for letter in letters:
+            many.xadd(self.stream, letter)
+        ids = await many.execute()
+        await self.redis.xreadgroup(self.name, "ann", {self.stream: ">"}, count=len(ids))
+        for ident, kind, letter in zip(ids, kinds, letters, strict=True):
+            self._hold(many, ident, kind, letter, draw)
+        await many.execute()
         self.trimmed = draw.choice(sorted(self.stale))
         self.stale.remove(self.trimmed)
         await self.redis.xdel(self.stream, self.trimmed)
 
-    async def _hold(self, ident: str, kind: str, draw: Random) -> None:
+    def _hold(self, many: Any, ident: str, kind: str, letter: dict[str, str], draw: Random) -> None:
+        """One entry: who has it, for how long, and how often it was delivered; Redis lets us say so."""
         reader = "bob" if kind == "fresh" else draw.choice(["ann", "eve"])
-        await self.redis.xreadgroup(self.name, reader, {self.stream: ">"}, count=1)
         times = draw.randint(MOST, MOST + 4) if kind == "poison" else draw.randint(1, MOST - 1)
-        if kind == "fresh":
-            self.fresh.add(ident)
-        elif kind == "stale":
-            self.stale.add(ident)
+        if kind == "poison":
+            self.poison[ident] = letter
         else:
-            ((_, self.poison[ident]),) = await self.redis.xrange(self.stream, ident, ident)
+            (self.fresh if kind == "fresh" else self.stale).add(ident)
         silent = FRESH if kind == "fresh" else STALE
-        await self.redis.xclaim(self.stream, self.name, reader, 0, [ident], idle=silent, retrycount=times, justid=True)
+        many.xclaim(self.stream, self.name, reader, 0, [ident], idle=silent, retrycount=times, justid=True)
 
     async def held(self) -> dict[str, str]:
         """id -> who has it."""

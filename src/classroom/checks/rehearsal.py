@@ -84,12 +84,12 @@ class Stage:
         self.events: list[Event] = []
         self.crashes = 0
 
-    async def begin(self) -> None:
-        """Forget what was sent so far; the service is up."""
+    async def begin(self, *, up: bool = True) -> None:
+        """Forget what was sent so far; the service is up then, or stopped."""
         self._seen = len(await self.book.rows())
         self.sent, self.acknowledged, self.events, self.crashes = {}, {}, [], 0
-        if not self.service.alive:
-            await self.service.restart()
+        if self.service.alive != up:
+            await (self.service.restart() if up else self.service.stop())
 
     @property
     def in_flight(self) -> int:
