@@ -116,7 +116,7 @@ class Stage:
         await crash.wait(LIMIT)
         self.crashes += 1
         self.events.append(Event(time.time(), self.service.name, "killed", ""))
-        await self.service.restart()
+        await self.service.scale(self.service.plan.replicas)  # those that live go on
 
     async def rows(self) -> list[Row]:
         """What the ledger has of this service since `begin()`."""
