@@ -17,7 +17,7 @@ from classroom.checks.result import Result
 IDLE = 600_000  # milliseconds after which an entry is stale, in this check; nothing here waits so long
 STALE, FRESH = 2 * IDLE, 0  # how long they have been idle
 MOST = 3  # deliveries after which an entry is buried
-MANY = range(210, 280)  # stale entries: more than two pages of a hundred
+MANY = range(110, 150)  # stale entries: more than a page of a hundred
 KEYS = ["mine", "dead"]
 PAGES = (
     "XPENDING and XAUTOCLAIM answer with a page of them, a hundred unless you say otherwise: go on until none is left."

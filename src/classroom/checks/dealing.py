@@ -28,7 +28,7 @@ async def judge(result: Result, draw: Random, payments: Any, broker: Any, book: 
         if not (await charges(result, stage, draw, often) and has_two(result, stage)):
             return
         if await outlives_absence(result, stage, draw):
-            await outlives_kills(result, stage, draw)
+            await outlives_kills(result, stage, draw, ("after-handler", "acked"))
 
 
 def has_two(result: Result, stage: Stage) -> bool:
