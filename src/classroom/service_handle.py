@@ -239,10 +239,14 @@ class ServiceHandle:
         if any(not one.alive for one in self._fleet.replicas):
             await self._do(self._fleet.scale(self._fleet.plan))
 
-    def twin(self, name: str) -> ServiceHandle:
-        """The same cell as a service of another name, so with queues of its own; it starts at once."""
-        other = ServiceHandle(name, self.plan, lambda _: False)
-        other.deploy(self.plan)
+    def twin(self, name: str, **changes: Any) -> ServiceHandle:
+        """The same cell as a service of another name, so with queues of its own; it starts at once.
+
+        `changes` replace parts of its plan.
+        """
+        plan = replace(self.plan, **changes)
+        other = ServiceHandle(name, plan, lambda _: False)
+        other.deploy(plan)
         return other
 
     def deploy(self, plan: Plan) -> None:

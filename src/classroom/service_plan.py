@@ -8,6 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Plan", "ServiceError", "queue_options"]
 
 MOST_PREFETCH = 65_535  # AMQP has two bytes for it
+LONGEST_WAIT = 3600  # seconds
 
 
 class ServiceError(Exception):
@@ -19,10 +20,14 @@ class ServiceError(Exception):
 
 
 def queue_options(
-    delivery: str, prefetch: int | None = None, quorum: bool = False, exchange: str | None = None
+    delivery: str,
+    prefetch: int | None = None,
+    quorum: bool = False,
+    exchange: str | None = None,
+    ack_wait: float | None = None,
 ) -> tuple[str, ...]:
     """What `postoffice run` is told of the queue, word by word. Raises ServiceError for what cannot be."""
-    for name, given in (("prefetch", prefetch is not None), ("quorum", quorum)):
+    for name, given in (("prefetch", prefetch is not None), ("quorum", quorum), ("ack-wait", ack_wait is not None)):
         if given and delivery == "at-most-once":
             raise ServiceError(
                 f"%%service: {name} is about messages that wait for their acknowledgement, and at most once none does."
@@ -30,7 +35,12 @@ def queue_options(
             )
     if prefetch is not None and not 1 <= prefetch <= MOST_PREFETCH:
         raise ServiceError(f"%%service: prefetch takes 1 to {MOST_PREFETCH:,} messages, not {prefetch:,}")
+    if ack_wait is not None and not 0 < ack_wait <= LONGEST_WAIT:
+        raise ServiceError(
+            f"%%service: ack-wait takes seconds, more than 0 and at most {LONGEST_WAIT:,}, not {ack_wait}"
+        )
     words = ["--prefetch", str(prefetch)] if prefetch else []
+    words += ["--ack-wait", f"{ack_wait:g}"] if ack_wait else []
     words += ["--quorum"] if quorum else []
     words += ["--exchange", exchange] if exchange else []
     return tuple(words)

@@ -14,6 +14,7 @@ and defines all that it uses.
     --on          tcp or grpc (a port of its own), a variable that holds a broker, or an address
     --delivery    at-most-once (the default) or at-least-once
     --prefetch    at least once: how many messages a replica may hold unacknowledged (16)
+    --ack-wait    at least once, on Redis and NATS: seconds until what a silent replica holds goes on (5)
     --quorum      at least once, on RabbitMQ: a quorum queue, which counts deliveries
     --exchange    on RabbitMQ: take the messages of this topic exchange
     --replicas    processes that serve the same. On RabbitMQ and Kafka they share the messages. On NATS and MQTT they
@@ -61,6 +62,7 @@ def _parser() -> _Parser:
     parser.add_argument("--on", metavar="tcp|grpc|BROKER|URL")
     parser.add_argument("--delivery", choices=["at-most-once", "at-least-once"], default="at-most-once")
     parser.add_argument("--prefetch", type=int, metavar="N")
+    parser.add_argument("--ack-wait", type=float, metavar="SECONDS")
     parser.add_argument("--quorum", action="store_true")
     parser.add_argument("--exchange")
     parser.add_argument("--replicas", type=int, default=1, metavar="N")
@@ -93,7 +95,7 @@ class ServiceMagic:
             options.replicas,
             options.http,
             self._proto(options),
-            queue_options(options.delivery, options.prefetch, options.quorum, options.exchange),
+            queue_options(options.delivery, options.prefetch, options.quorum, options.exchange, options.ack_wait),
         )
         plan.broker_url()  # an error, if there is no such broker
         self._compile(name, source)

@@ -323,6 +323,8 @@ def test_grpc(notebook: Notebook):
         ("users --on tcp --delivery often", "at-least-once"),
         ("users --on nats://127.0.0.1:1 --prefetch 1", "Add to its cell: --delivery at-least-once"),
         ("users --on amqp://127.0.0.1:1 --quorum", "Add to its cell: --delivery at-least-once"),
+        ("users --on redis://127.0.0.1:1 --ack-wait 1", "Add to its cell: --delivery at-least-once"),
+        ("users --on redis://127.0.0.1:1 --delivery at-least-once --ack-wait 0", "more than 0 and at most 3,600"),
         ("users --on amqp://127.0.0.1:1 --delivery at-least-once --prefetch 0", "1 to 65,535 messages, not 0"),
         ("users --on rabbit", "no broker of that name"),
         ("users --on number", "no broker of that name"),

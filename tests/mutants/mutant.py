@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Mutant:
         """Its source."""
         if isinstance(self.changes, str):
             return self.changes
-        reference += "\n"
+        reference = re.sub(r"(?m)^\s*### START.*\n", "", reference + "\n")
         for old, new in self.changes.items():
             assert old in reference, f"{self.task}, {self.name}: the reference has no {old!r} any more"
             reference = reference.replace(old, new)

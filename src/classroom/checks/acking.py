@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from postoffice.points import Point
 
 PATTERN = "order.placed"
 ORDERS = 8  # in each part
+POINTS: tuple[Point, ...] = ("before-handler", "after-handler", "acked")
 AT_MOST_ONCE = (
     "its service runs at most once: the broker forgets a letter as it hands it over. First line of the cell:"
     " --delivery at-least-once"
@@ -45,14 +47,16 @@ async def place(stage: Stage, draw: Random, number: int) -> dict[int, int]:
     return orders
 
 
-async def charges(result: Result, stage: Stage, draw: Random) -> bool:
+async def charges(result: Result, stage: Stage, draw: Random, twice: str = TWICE) -> bool:
     """On a day without trouble, three orders are charged: each once, the right amount."""
     wanted = await place(stage, draw, 3)
     await stage.settle()
+    if stage.service.plan.replicas > 1:
+        await stage.service.stop()  # another one may be at it still
     rows = await stage.rows()
     seen = sorted((row.kind, str(row.id), row.amount) for row in rows if row.outcome == "effect")
     right = seen == sorted(("charge", str(ident), total) for ident, total in wanted.items())
-    hint = TWICE if len(seen) > len(wanted) else last_words(stage.service)
+    hint = twice if len(seen) > len(wanted) else last_words(stage.service)
     if seen and len(seen) <= len(wanted):
         hint = 'charge data["id"], and as its amount data["total"].'
     expected = ", ".join(f"charge {ident}: {total}" for ident, total in wanted.items())
@@ -72,10 +76,9 @@ async def outlives_refusals(result: Result, stage: Stage, draw: Random) -> bool:
     return find(result, run, duplicates, "the ledger refuses two calls: no order is charged twice", TWICE) and kept
 
 
-async def outlives_kills(result: Result, stage: Stage, draw: Random) -> None:
-    """It is killed before its work, after its work, and after its ack."""
+async def outlives_kills(result: Result, stage: Stage, draw: Random, points: Sequence[Point] = POINTS) -> None:
+    """It is killed at these points: before its work, after its work, and after its ack."""
     await stage.begin()
-    points: tuple[Point, ...] = ("before-handler", "after-handler", "acked")
     for point in draw.sample(points, len(points)):
         crash = await stage.crash(point, draw.randint(1, ORDERS // 2))
         await place(stage, draw, ORDERS)

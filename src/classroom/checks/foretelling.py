@@ -25,6 +25,7 @@ QUESTIONS = {
     "deliveries": "deliveries of a letter that is always given back, with a limit of 3",
     "first back": "letter comes back first",
 }
+LOOK = "draw the queue, and the consumer's hands, after each step."
 REASONS: dict[str, Mapping[Any, str]] = {
     "waiting": {
         12: "those that the consumer holds do not wait: they are handed out.",

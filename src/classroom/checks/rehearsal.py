@@ -19,11 +19,8 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count, pairwise
 from typing import Any
 
-import aio_pika
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
-
 from classroom.brokers import Broker
-from classroom.byhand import depth
+from classroom.checks.desks import BROKEN, DESKS, Desk
 from classroom.checks.result import Result
 from classroom.checks.runs import Run, handlings
 from classroom.checks.serving import is_up
@@ -35,7 +32,6 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
 from postoffice import Client, DeadLetter, PostOfficeError, dead_letters
 from postoffice.points import Point
-from postoffice.transports.rabbitmq_queues import delay_queue
 
 __all__ = ["LIMIT", "Stage", "new_ids", "rehearsal", "stands"]
 
@@ -51,17 +47,18 @@ def new_ids(number: int) -> list[int]:
     return [next(_numbers) for _ in range(number)]
 
 
-def serves(result: Result, rabbit: Any) -> bool:
-    """Judge whether the variable is a RabbitMQ that runs."""
-    if isinstance(rabbit, Broker) and rabbit.kind == "rabbitmq":
-        text, hint = "rabbit is a broker that runs", "await rabbit.restart()"
-        return rabbit.alive or result.judge(text, False, seen=f"it is {rabbit.state}", hint=hint)
-    return result.judge("rabbit is a broker that runs", False, seen=f"{rabbit!r:.80}", hint=FIRST_CELL)
+def serves(result: Result, broker: Any, kind: str = "rabbitmq") -> bool:
+    """Judge whether the variable is a broker of this kind that runs."""
+    name = DESKS[kind].variable
+    text, hint = f"{name} is a broker that runs", f"await {name}.restart()"
+    if isinstance(broker, Broker) and broker.kind == kind:
+        return broker.alive or result.judge(text, False, seen=f"it is {broker.state}", hint=hint)
+    return result.judge(text, False, seen=f"{broker!r:.80}", hint=FIRST_CELL)
 
 
-def stands(result: Result, rabbit: Any, book: Any) -> bool:
+def stands(result: Result, broker: Any, book: Any, kind: str = "rabbitmq") -> bool:
     """Judge whether the broker and the ledger run."""
-    if not serves(result, rabbit):
+    if not serves(result, broker, kind):
         return False
     if not (isinstance(book, Book) and book.alive):
         return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
@@ -74,10 +71,11 @@ FIRST_CELL = "run the first cell of this lab again, and the cells of your servic
 class Stage:
     """One rehearsal: `service` is the copy, `sent` and `acknowledged` what it was sent since `begin()`."""
 
-    def __init__(self, service: ServiceHandle, book: Book, client: Client, connection: Any) -> None:
+    def __init__(self, service: ServiceHandle, book: Book, client: Client, desk: Desk) -> None:
         self.service, self.book = service, book
         self.url = service.url
-        self._client, self._connection = client, connection
+        self._client, self._desk = client, desk
+        self._patterns: set[str] = set()  # of all that was sent
         self._marks: dict[str, int] = {}  # message id -> id
         self._dead: dict[str, Sequence[DeadLetter]] = {}  # queue -> what lies there
         self._seen = 0  # rows of the ledger before `begin()`
@@ -86,12 +84,12 @@ class Stage:
         self.events: list[Event] = []
         self.crashes = 0
 
-    async def begin(self) -> None:
-        """Forget what was sent so far; the service is up."""
+    async def begin(self, *, up: bool = True) -> None:
+        """Forget what was sent so far; the service is up then, or stopped."""
         self._seen = len(await self.book.rows())
         self.sent, self.acknowledged, self.events, self.crashes = {}, {}, [], 0
-        if not self.service.alive:
-            await self.service.restart()
+        if self.service.alive != up:
+            await (self.service.restart() if up else self.service.stop())
 
     @property
     def in_flight(self) -> int:
@@ -103,6 +101,7 @@ class Stage:
         """Send an event, and wait for the broker's promise. A `copy` is a message of its own, with the same id."""
         mark = f"{self.service.name}-{number}{copy}"
         self._marks[mark] = number
+        self._patterns.add(pattern)
         self.sent[number] = time.time()
         await self._client.emit(pattern, data, message_id=mark)
         self.acknowledged[number] = time.time()
@@ -117,7 +116,7 @@ class Stage:
         await crash.wait(LIMIT)
         self.crashes += 1
         self.events.append(Event(time.time(), self.service.name, "killed", ""))
-        await self.service.restart()
+        await self.service.scale(self.service.plan.replicas)  # those that live go on
 
     async def rows(self) -> list[Row]:
         """What the ledger has since `begin()`: of this service, and of what was sent, whoever called."""
@@ -127,7 +126,7 @@ class Stage:
     async def letters(self) -> list[DeadLetter]:
         """The dead letters among what was sent. Queues are read where their length has changed."""
         for queue in self.service.queues[1:]:
-            length, known = await self._depth(queue), self._dead.get(queue, [])
+            length, known = await self._desk.dead(queue), self._dead.get(queue, [])
             if length != len(known):
                 async with dead_letters(self.url, queue) as office:
                     self._dead[queue] = await office.list()
@@ -138,15 +137,8 @@ class Stage:
         return self._marks[letter.id]
 
     async def waiting(self) -> int:
-        """Letters that wait in its queue, or for their next attempt."""
-        name = self.service.name
-        return sum([await self._depth(one) for one in (name, *(delay_queue(name, d) for d in self.service.delays))])
-
-    async def _depth(self, queue: str) -> int:
-        with suppress(ChannelNotFoundEntity):
-            async with self._connection.channel() as channel:
-                return await depth(channel, queue)
-        return 0
+        """Letters that may still come to it: now, or at their next attempt."""
+        return await self._desk.waiting(self._patterns)
 
     async def missing(self) -> set[int]:
         """Acknowledged ids that neither the ledger nor a dead-letter queue has."""
@@ -210,14 +202,10 @@ class Stage:
     async def close(self) -> None:
         """Nothing of it is left: no process, no queue, no letter."""
         self.service.kill()
-        name = self.service.name
         for queue in self.service.queues[1:]:
-            if not queue.startswith(name):
+            if not queue.startswith(self.service.name):
                 await self._drop(queue)
-        mine = [one for one in self.service.queues if one.startswith(name)]
-        async with self._connection.channel() as channel:
-            for queue in (*mine, *(delay_queue(name, delay) for delay in self.service.delays)):
-                await channel.queue_delete(queue)
+        await self._desk.clear(self._patterns)
 
     async def _drop(self, queue: str) -> None:
         async with dead_letters(self.url, queue) as office:
@@ -233,19 +221,27 @@ def prefetch(service: ServiceHandle) -> int:
     return given[-1] if given else PREFETCH
 
 
+def copy_of(service: ServiceHandle, name: str, url: str, desk: type[Desk]) -> ServiceHandle:
+    """The same cell as a service of another name, at the address where its sender meets it; it starts at once."""
+    address, words = desk.address(url), desk.words if service.plan.delivery == "at-least-once" else ()
+    return service.twin(name, broker_url=lambda: address, queue=(*service.plan.queue, *words))
+
+
 def last_words(service: ServiceHandle) -> str:
     """The last line that a service printed, for a hint."""
     return f"the last line that it printed: {' '.join(service.logs(1).split())[:300] or '(nothing)'}"
 
 
 @asynccontextmanager
-async def rehearsal(result: Result, name: str, service: Any, rabbit: Any, book: Any) -> AsyncIterator[Stage | None]:
+async def rehearsal(
+    result: Result, name: str, service: Any, broker: Any, book: Any, kind: str = "rabbitmq"
+) -> AsyncIterator[Stage | None]:
     """A copy of a service, once it is up; it is gone at the end, and so is all that it had.
 
     None, and a condition that failed, where something is missing. What breaks down on the way, such as the broker,
     leaves the check without a verdict.
     """
-    if not stands(result, rabbit, book):
+    if not stands(result, broker, book, kind):
         yield None
         return
     if not isinstance(service, ServiceHandle):
@@ -254,20 +250,24 @@ async def rehearsal(result: Result, name: str, service: Any, rabbit: Any, book: 
         )
         yield None
         return
-    twin = service.twin(f"{name}_{secrets.token_hex(3)}")
+    twin = copy_of(service, f"{name}_{secrets.token_hex(3)}", broker.url, DESKS[kind])
+    desk = DESKS[kind](twin)
     try:
         if not await is_up(result, name, twin):
             yield None
             return
-        connection = await aio_pika.connect(rabbit.url)
-        async with connection, await Client.connect(rabbit.url, queue=twin.name, delivery="at-least-once") as client:
-            stage = Stage(twin, book, client, connection)
-            try:
-                await stage.begin()
-                yield stage
-            finally:
-                await stage.close()
-    except (PostOfficeError, ServiceError, LedgerError, AMQPError, OSError, RuntimeError) as error:
+        await desk.open()
+        try:
+            async with await Client.connect(twin.url, **desk.sender) as client:
+                stage = Stage(twin, book, client, desk)
+                try:
+                    await stage.begin()
+                    yield stage
+                finally:
+                    await stage.close()
+        finally:
+            await desk.close()
+    except (PostOfficeError, ServiceError, LedgerError, *BROKEN, OSError, RuntimeError) as error:
         seen = f"{type(error).__name__}: {error}"[:500]
         result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
     finally:
