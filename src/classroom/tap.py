@@ -1,8 +1,8 @@
 """Listening in on NATS: every letter that goes through the broker, by a subscription to all subjects.
 
-    async with listen_in(post.url) as wire:
-        await client.send("price", 2)
-    wire                                    # a table: subject, where the answer goes, what it says
+async with listen_in(post.url) as wire:
+    await client.send("price", 2)
+wire                                    # a table: subject, where the answer goes, what it says
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Decision(View):
         super().__init__()
         self.name = "decision"
         self.settings = {"case", *FACTORS}
-        self.verbs = {"case": self._case, **{name: self._answer for name in FACTORS}}
+        self.verbs = {"case": self._case, **dict.fromkeys(FACTORS, self._answer)}
         self._answers: dict[str, dict[str, str]] = {one: {} for one in (*CASES, OWN)}
         self.choose(case)
 
