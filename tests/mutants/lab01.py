@@ -40,13 +40,15 @@ MUTANTS = [
         CATCH: '    except Exception:\n        return "unknown"\n'}, "Connecting belongs into the `try`"),
     Mutant("01.call", "no refusals", {"    except RpcError:\n        return \"refused\"\n": ""}, "That is an answer"),
     Mutant("01.call", "only timeouts", {
-        CATCH: '    except RequestTimeout:\n        return "unknown"\n    except ConnectError:\n        return "not done"\n',
+        CATCH: '    except RequestTimeout:\n        return "unknown"\n'
+        '    except ConnectError:\n        return "not done"\n',
         "import PostOfficeError, RpcError": "import ConnectError, RequestTimeout, RpcError"},
         "the connection broke while the answer was awaited"),
     Mutant("01.call", "tries again", {
         SEND: SEND.replace("await client", "try:\n                await client")
         + "            except RequestTimeout:\n    " + SEND,
-        "import PostOfficeError, RpcError": "import PostOfficeError, RequestTimeout, RpcError"}, "asked again by itself"),
+        "import PostOfficeError, RpcError": "import PostOfficeError, RequestTimeout, RpcError"},
+        "asked again by itself"),
     Mutant("01.call", "emits", {SEND: '            await client.emit("charge", order)\n'}, "That is an answer"),
     Mutant("01.call", "charges another order", {SEND: SEND.replace("order,", '{"id": 7, "amount": 10},')},
         "send the order as it is"),
@@ -73,10 +75,10 @@ MUTANTS = [
     Mutant("01.shop", "gives the bank up for good", {
         UNKNOWN: '    except PostOfficeError:\n        gone.append(order)\n        return "unknown"\n',
         "    try:\n        async with": '    if gone:\n        return "unknown"\n    try:\n        async with',
-        '@message_pattern("checkout")': 'gone = []\n\n@message_pattern("checkout")'}, "a note that the bank is gone"),
+        "async def state_of": "gone = []\n\nasync def state_of"}, "a note that the bank is gone"),
     Mutant("01.shop", "one at a time", {
         "    try:\n        async with": "    try:\n      async with lock:\n        async with",
-        '@message_pattern("checkout")': 'import asyncio\nlock = asyncio.Lock()\n\n@message_pattern("checkout")',
+        "async def state_of": "import asyncio\nlock = asyncio.Lock()\n\nasync def state_of",
         "timeout=0.5": "timeout=0.9"}, "longer than a second"),
     Mutant("01.parts", "the weakest part", {PROD_ALL: 'min(availability(part) for part in plan["all"])'}, "Multiply",
         short=True),
