@@ -11,7 +11,9 @@ CATCH = "    except PostOfficeError as error:\n" + OTHERS
 TELL = '        if state == "paid":\n            await post.emit("order.paid", order)\n'
 NAMES = '@message_pattern("preview")\n@message_pattern("mail.preview")\nasync'
 MAIL = '    await ledger.mail(order["id"])\n'
-STREAM = '            async for place in client.stream("track", number, timeout=patience):\n                seen.append(place)\n'
+STREAM = """            async for place in client.stream("track", number, timeout=patience):
+                seen.append(place)
+"""
 ENDS = '    except PostOfficeError as error:\n        end = "unknown" if error.may_have_happened else "not done"\n'
 
 MUTANTS = [
@@ -61,7 +63,8 @@ MUTANTS = [
         "from classroom.ledger": "seen = set()\nfrom classroom.ledger"}, "--group, and a word"),
     Mutant("04.mails", "mails in the background", {MAIL: "    pass\n"}, "ends with `await ledger.mail"),
     Mutant("04.mails", "one customer only", {MAIL: MAIL.replace('order["id"]', "7")}, "ends with `await ledger.mail"),
-    Mutant("04.follow", "send", {STREAM: '            seen.append(await client.send("track", number, timeout=patience))\n'},
+    Mutant("04.follow", "send", {
+        STREAM: '            seen.append(await client.send("track", number, timeout=patience))\n'},
         "the last value only", short=True),
     Mutant("04.follow", "no limit", {", timeout=patience": ""}, "without a limit of `patience`", short=True),
     Mutant("04.follow", "forgets what it saw", {ENDS: ENDS + "        seen = []\n"}, "keep the list outside"),
@@ -73,7 +76,8 @@ MUTANTS = [
         "    try:\n        async with await Client.connect(url) as client:\n":
         "    async with await Client.connect(url) as client:\n        try:\n",
         "    except RpcError:\n        end": "        except RpcError:\n            end",
-        "    except PostOfficeError as error:\n        end": "        except PostOfficeError as error:\n            end",
+        "    except PostOfficeError as error:\n        end":
+        "        except PostOfficeError as error:\n            end",
         }, "connecting belongs into the `try`"),
     Mutant("04.follow", "the first three", {"seen.append(place)\n": "seen.append(place)\n"
         "                if len(seen) == 1:\n                    break\n"}, "send gives the last value only"),

@@ -27,6 +27,7 @@ WAITS = "it waits for parcels, whose answer it does not need. Emit what has happ
 RAISED = "an error that the desk did not catch reaches its caller as 'Internal server error'. Return a state instead."
 SURE = "NoHandlerError is certain: nothing was done. error.may_have_happened tells it from a timeout."
 LIE = "no answer is not a no, and not a yes: RequestTimeout and ConnectionLost are 'unknown'."
+CROSSED = "the answer has the id of another order: calls at the same time must not share a variable."
 EARLY = "a parcel went out for an order that nobody has paid, as far as the desk can know."
 UNHEARD = 'nobody packs it. Which pattern has the handler of parcels? "order.paid", letter by letter.'
 TWICE = "something is done twice: is there a second attempt, or are there two letters for one thing?"
@@ -139,6 +140,7 @@ class Trial:
             return False
         other = next((end for end, state in ends if state != "unknown"), None)
         hint = RAISED if other is not None and other.error else LIE
+        hint = CROSSED if other is not None and "'unknown'" in repr(other.answer) else hint
         text = "payments is paused: each is told 'unknown'"
         if not self.result.judge(text, other is None, expected="'unknown'", seen=repr(other), hint=hint):
             return False
@@ -173,7 +175,7 @@ class Trial:
         done = [await self.done(ident) for ident in idents]
         seen = f"{states.count('paid')} paid, {done.count((1, 1))} charged and shipped once"
         good = states.count("paid") == len(idents) == done.count((1, 1))
-        hint = "after a fault the desk must go on, and calls must not share a variable."
+        hint = "after a fault the desk must go on, and calls at the same time must not share a variable."
         self.result.judge(f"{len(idents)} orders at once: each charged and shipped once", good, seen=seen, hint=hint)
 
     async def _all_shipped(self, idents: list[int]) -> bool:
