@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from classroom.checks.office import office
+from classroom.checks.pairs import pairs_of
 from classroom.checks.result import Result
 from classroom.outcome import outcome
 from postoffice import Client, RpcError, Service, event_pattern, message_pattern
@@ -42,19 +43,8 @@ LIMIT = 10.0  # seconds for what takes a few hundredths
 
 async def judge(result: Result, prediction: Any, post: Any, book: Any) -> None:
     """All conditions: one for each case."""
-    text = "prediction has a number and a word for each case"
-    if type(prediction) is not dict or any(name not in prediction for name in CASES):
-        result.judge(text, False, seen=f"{prediction!r:.80}", hint="keep the keys as the cell had them.")
-        return
-    pairs = {name: prediction[name] for name in CASES}
-    wrong = [n for n, pair in pairs.items() if type(pair) not in (tuple, list) or len(pair) != 2 or ... in pair]
-    if wrong:
-        hint = 'first guess, then look: replace each ... , as in (1, "answer").'
-        result.judge(text, False, seen=f"still to do: {', '.join(wrong)}", hint=hint)
-        return
-    if odd := [name for name, pair in pairs.items() if pair[1] not in HEARS]:
-        hint = f"what a caller hears is one of {', '.join(HEARS)}."
-        result.judge(text, False, seen=f"{odd[0]}: {pairs[odd[0]][1]!r}", hint=hint)
+    pairs = pairs_of(result, prediction, CASES, HEARS, (1, "answer"))
+    if pairs is None:
         return
     async with office(result, post, book) as stands:
         for name in CASES if stands else ():

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from classroom.checks.asking import ask, is_function
+from classroom.checks.pairs import pairs_of
 from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
 from classroom.checks.street import FAULTS, LIMIT, PATIENCE, Street, street, until
@@ -37,7 +38,7 @@ REASONS = {
 
 async def judge(result: Result, prediction: Any, bank: Any, road: Any, book: Any) -> None:
     """Check 01.silences: what was written down before is compared with what happens."""
-    guesses = _guesses(result, prediction)
+    guesses = pairs_of(result, prediction, CASES, SEES, ("silence", 0))
     if guesses is None:
         return
     async with street(result, bank, road, book) as here:
@@ -50,25 +51,6 @@ async def judge(result: Result, prediction: Any, bank: Any, road: Any, book: Any
             expected = f"your guess: {guesses[name][0]}, and {guesses[name][1]}"
             right = guesses[name] == seen and type(guesses[name][1]) is int
             result.judge(f"{name}: {text}", right, expected=expected, seen=told, hint=hint)
-
-
-def _guesses(result: Result, prediction: Any) -> dict[str, tuple[Any, Any]] | None:
-    """The prediction as pairs; None where it is not filled in."""
-    text = "prediction has a word and a number for each case"
-    if type(prediction) is not dict or any(name not in prediction for name in CASES):
-        result.judge(text, False, seen=f"{prediction!r:.80}", hint="keep the keys as the cell had them.")
-        return None
-    pairs = {name: prediction[name] for name in CASES}
-    wrong = [n for n, pair in pairs.items() if type(pair) not in (tuple, list) or len(pair) != 2 or ... in pair]
-    if wrong:
-        hint = 'first guess, then look: replace each ... , as in ("silence", 0).'
-        result.judge(text, False, seen=f"still to do: {', '.join(wrong)}", hint=hint)
-        return None
-    if odd := [name for name, pair in pairs.items() if pair[0] not in SEES]:
-        hint = f"what a caller sees is one of {', '.join(SEES)}."
-        result.judge(text, False, seen=f"{odd[0]}: {pairs[odd[0]][0]!r}", hint=hint)
-        return None
-    return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
 
 
 async def happen(here: Street, name: str) -> tuple[str, int]:
