@@ -74,6 +74,7 @@ async def sells(result: Result, twin: ServiceHandle, client: Client, here: Stree
     hint = WAKES if when != "on a good day" else f"see the task for what to answer; {last_words(twin)}"
     if not result.judge(f"{when} an order is paid", state == "paid", expected=expected, seen=repr(end), hint=hint):
         return False
+    await until(lambda: here.charged(ident), 3.0)
     seen = await here.charged(ident)
     text = f"{when} the ledger has it once"
     return result.judge(text, seen == 1, seen=f"{seen} times", hint='ask the bank: "charge", with the order, once.')

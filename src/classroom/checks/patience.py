@@ -52,6 +52,7 @@ async def succeeds(result: Result, charge: Any, here: Street, draw: Random) -> b
     text = "a good order is 'charged'"
     if not result.judge(text, answer.value == "charged", expected="'charged'", seen=repr(answer), hint=hint):
         return False
+    await until(lambda: here.charged(ident), 3.0)
     seen = await here.charged(ident)
     hint = 'send the order as it is, once, under the pattern "charge".'
     return result.judge("and the ledger has it once", seen == 1, seen=f"{seen} times", hint=hint)
