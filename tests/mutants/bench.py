@@ -15,13 +15,14 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from classroom.brokers import Broker
 from classroom.checks import Result, check, every_check
+from classroom.faults.link import Link
 from classroom.ledger import Book
 from classroom.notebooks import read, take_out_answers
 from classroom.service_handle import ServiceHandle
 from classroom.services import register
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
-WORLD = (Broker, Book)  # what a lab's given cells start, and what is ended with the bench
+WORLD = (Broker, Book, Link)  # what a lab's given cells start, and what is ended with the bench
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classroom.checks import Check, breaking, draining, framing, serving, silences, turning
+from classroom.checks import Check, breaking, deaths, draining, framing, serving, turning
 
 FIRST = "the first cell of the lab"
 FRAMES = {"encode": "the cell of task 2", "Decoder": "the cell of task 2"}
@@ -10,7 +10,7 @@ TILL, DESK, SHOP = ({name: f"the %%service {name} cell"} for name in ("till", "d
 PREDICTION, BREAKS = {"prediction": "the cell of task 1"}, {"breaks": "the cell of task 3"}
 
 CHECKS = {
-    "03.predict": Check("what a caller can know", PREDICTION, silences.judge, "prediction", 2, 10),
+    "03.predict": Check("what a caller can know", PREDICTION, deaths.judge, "prediction", 2, 10),
     "03.framing": Check("frames", FRAMES, framing.judge, "function", 4, 20),
     "03.break": Check("four broken decoders", BREAKS, breaking.judge, "diagnosis", 2, 10),
     "03.till": Check("a till that refuses well", TILL, serving.judge, "service", 3, 10, draws=True),

@@ -1,160 +1,147 @@
-"""Check 03.predict: what was written down before is compared with what the wire and three dead services do."""
+"""Checks 01.silences and 01.which: what a caller sees when nobody answers, and what really happened."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import Mapping
+from functools import partial
+from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
-from classroom.checks.guesses import compare, is_complete
+from classroom.checks.asking import ask, is_function
+from classroom.checks.pairs import pairs_of
+from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
-from classroom.outcome import outcome
-from classroom.service_handle import ServiceHandle
-from classroom.service_plan import Plan, ServiceError
-from postoffice import Client
+from classroom.checks.street import FAULTS, LIMIT, PATIENCE, Street, street, until
+from classroom.outcome import Outcome
+from postoffice import ConnectError, ConnectionLost, RequestTimeout
 
-TEXT = '"Zoë 🚀"'  # as the task says
-PATIENCE, TRIES = 0.3, 3  # seconds that a caller waits, and how often it calls
-CLOSES = 10.0  # seconds in which a service hangs up; it does so at once
-SILENCE = 0.5  # seconds without a word, after which a service is said to wait
-BANK = """
-import asyncio
-from postoffice import message_pattern
-
-book = []
-
-@message_pattern("charge")
-async def charge(data, ctx):
-    book.append(data["amount"])
-    await asyncio.sleep(data.get("takes", 0))
-
-@message_pattern("book")
-async def read_book():
-    return book
-"""
-QUESTIONS = {
-    "length": f"the number in front of the # for the text {TEXT}",
-    "one too small": "the service, when that number is one too small",
-    "one too large": "the service, when that number is one too large",
-    "killed": "the error, when the service is killed in the middle of the work",
-    "gone": "the error, when it was killed before the call",
-    "paused": "the error, when it is paused",
-    "perhaps done": "the cases in which the work may have been done",
-    "charges": f"charges in the book of the paused service, {TRIES} calls later",
+CASES = {
+    "request lost": "the request gets lost on the road",
+    "reply lost": "the reply gets lost on the road",
+    "paused, woken": "the bank is paused, and wakes up after the caller has given up",
+    "paused, killed": "the bank is paused, and killed and started again after the caller has given up",
+    "slow": "the ledger is slow, and finishes after the caller has given up",
+    "no such pattern": "the caller writes 'chrage'",
+    "sent again": "the reply gets lost, and the caller sends the same order again, successfully",
 }
-REASONS: dict[str, Mapping[Any, str]] = {
-    "length": {
-        7: "that is the number of code points. The rocket is one of them, and two UTF-16 code units.",
-        11: "that is the number of bytes in UTF-8. The number counts UTF-16 code units.",
-        6: "the quotes are part of the text.",
-        16: "that is the number of bytes in UTF-16: two for each code unit.",
-    },
-    "one too small": {
-        "waits": "it has all that it was promised, and more. The text is cut, so it is no JSON.",
-        "answers": "the text is cut, so it is no JSON: the service cannot even read the id of an answer.",
-    },
-    "one too large": {
-        "closes": "nothing is wrong yet, as it sees it: one more code unit was promised.",
-        "answers": "it does not look at a text before all of it is there: one more code unit was promised.",
-    },
-    "killed": {
-        "RequestTimeout": "the system closes the connections of a dead process: no need to wait.",
-        "ConnectError": "there was a connection, and the request had gone through it.",
-    },
-    "gone": {
-        "ConnectionLost": "the client has seen that connection end. It tries to make a new one, and nobody listens.",
-        "RequestTimeout": "nobody listens at that address, and the system says so at once.",
-    },
-    "paused": {
-        "ConnectionLost": "a paused process keeps its connections: from here it looks like a slow one.",
-        "ConnectError": "a paused process keeps its connections, and the system even takes new ones for it.",
-    },
-    "perhaps done": {
-        "killed": "the paused one has the request in its socket: it does the work when it goes on.",
-        "paused": "the killed one may have died a moment after the work.",
-        "gone, killed, paused": "where there was no connection, nothing was sent.",
-        "": "look at the last question: what does the book say?",
-    },
-    "charges": {
-        1: "it cannot know that the three calls are meant as one.",
-        0: "the calls lie in its socket until it goes on.",
-    },
+SEES = ("answer", "error", "silence")
+REASONS = {
+    "request lost": "what got lost before the bank was never known there; and no news is all that the caller has.",
+    "reply lost": "the bank did its work, and told so; only the telling got lost.",
+    "paused, woken": "the request lay in the socket of the sleeper, and was read when it woke up.",
+    "paused, killed": "what lay in the socket of a process dies with it.",
+    "slow": "giving up stops the waiting, not the work.",
+    "no such pattern": "a bank that is well says at once that it has no such handler.",
+    "sent again": "the first one had been charged. Nothing in the second says that it is the same.",
 }
-LOOK_BACK = "lesson 03 shows this case. Ask what has left the caller, and who is there to notice."
 
 
-async def judge(result: Result, prediction: Any) -> None:
-    """All conditions: one for each question."""
-    if not is_complete(result, prediction, QUESTIONS):
+async def judge(result: Result, prediction: Any, bank: Any, road: Any, book: Any) -> None:
+    """Check 01.silences: what was written down before is compared with what happens."""
+    guesses = pairs_of(result, prediction, CASES, SEES, ("silence", 0))
+    if guesses is None:
         return
-    if type(prediction["perhaps done"]) is list:
-        prediction = prediction | {"perhaps done": sorted(prediction["perhaps done"], key=str)}
-    try:
-        happened = await experiment()
-    except (ServiceError, OSError, TimeoutError) as error:
-        result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500])
+    async with street(result, bank, road, book) as here:
+        if here is None:
+            return
+        for name, text in CASES.items():
+            seen = await happen(here, name)
+            hint = REASONS[name]
+            told = f"the caller has {seen[0]}, and the ledger has {seen[1]}"
+            expected = f"your guess: {guesses[name][0]}, and {guesses[name][1]}"
+            right = guesses[name] == seen and type(guesses[name][1]) is int
+            result.judge(f"{name}: {text}", right, expected=expected, seen=told, hint=hint)
+
+
+async def happen(here: Street, name: str) -> tuple[str, int]:
+    """Do it, and look: what the caller saw, and how often the order was charged in the end."""
+    (ident,) = new_ids(1)
+    order = {"id": ident, "amount": 10}
+    pattern = "chrage" if name == "no such pattern" else "charge"
+    patience = LIMIT if name == "no such pattern" else PATIENCE
+    fault = {"paused, woken": "bank paused", "paused, killed": "bank paused", "sent again": "reply lost"}
+    fault |= {"slow": "bank busy", "no such pattern": "none"}
+    async with here.fault(fault.get(name, name)):
+        end = await here.ask(order, patience=patience, pattern=pattern)
+        if name == "paused, killed":
+            here.bank.kill()
+    if name == "sent again":
+        await until(lambda: here.charged(ident))
+        end = await here.ask(order, patience=LIMIT)
+    if name in ("reply lost", "paused, woken", "slow"):
+        await until(lambda: here.charged(ident))
+    await here.quiet()
+    return word(end), await here.charged(ident)
+
+
+def word(end: Outcome) -> str:
+    """What a caller saw, in a word."""
+    return "answer" if end.error is None else "silence" if isinstance(end.error, RequestTimeout) else "error"
+
+
+# ---- which of them was it?
+
+ANSWERED = "no silence"
+HINTS = {
+    "request lost": "not one byte went to the bank. Whatever it did since, it does not know of this order.",
+    "reply lost": "the ledger has it, and nothing came back: so it was done, and the news got lost.",
+    "bank paused": "the bytes are there, and nobody else gets an answer either: it is the bank that stands still.",
+    "bank busy": "the bank answers others, so it is awake; it has the order, and the ledger has not: it works on it.",
+    ANSWERED: "bytes came back. That is no silence, whatever else is true.",
+}
+
+
+async def judge_which(result: Result, draw: Random, which: Any, bank: Any, road: Any, book: Any) -> None:
+    """Check 01.which: real incidents in an order drawn by lot; the function sees their traces only."""
+    if not is_function(which):
+        result.judge("which is a function", False, seen=f"{which!r:.80}", hint="def which(traces):")
         return
-    compare(result, prediction, happened, QUESTIONS, REASONS, LOOK_BACK)
+    async with street(result, bank, road, book) as here:
+        if here is None:
+            return
+        kinds = [*FAULTS, ANSWERED, *draw.sample([*FAULTS, ANSWERED], 2)]
+        draw.shuffle(kinds)
+        for kind in kinds:
+            traces = await incident(here, kind, draw)
+            if traces is None:
+                result.judge(f"{kind}: it could be played", None, hint="this machine is very busy: check again.")
+                return
+            told = await ask(which, traces)
+            hint = "write this part first." if told.kind == "NotImplementedError" else HINTS[kind]
+            if not result.judge(
+                f"order {traces['order']}: {kind}", told.value == kind, expected=repr(kind),
+                seen=f"{told!r} for {traces}", hint=hint,
+            ):  # fmt: skip
+                return
 
 
-async def experiment() -> dict[str, Any]:
-    """Do what the task describes to a bank, and look."""
-    plan = Plan(BANK, "tcp", lambda: None, "at-most-once", None, 1, False)
-    bank = ServiceHandle(f"bank_{secrets.token_hex(3)}", plan, lambda _: False)
-    bank.deploy(plan)
-    try:
-        await bank.ready()
-        return await _lengths(bank) | await _ends(bank)
-    finally:
-        bank.kill()
+async def incident(here: Street, kind: str, draw: Random) -> Mapping[str, Any] | None:
+    """Play one, and gather its traces while it lasts; None where that did not succeed."""
+    for _ in range(3):
+        (ident,) = new_ids(1)
+        charged = partial(here.charged, ident)
+        before = await here.passed()
+        async with here.fault(kind):
+            end = await here.ask({"id": ident, "amount": draw.randint(1, 99)}, patience=_patience(kind))
+            if kind in ("reply lost", ANSWERED):
+                await until(charged)
+            after = await here.passed()
+            traces = {
+                "order": ident,
+                "sent": after["upstream"] - before["upstream"],
+                "returned": after["downstream"] - before["downstream"],
+                "charged": await charged(),
+                "answers others": await here.answers(0.5 if kind == "bank paused" else LIMIT),
+            }
+            traces["charged"] = traces["charged"] or await charged()
+        if kind in ("bank busy", "bank paused"):
+            await until(charged)
+        await here.quiet()
+        silent = isinstance(end.error, RequestTimeout | ConnectionLost | ConnectError)
+        if silent != (kind == ANSWERED) and not (kind == "bank busy" and traces["charged"]):
+            return traces
+    return None
 
 
-async def _lengths(bank: ServiceHandle) -> dict[str, Any]:
-    right = len(TEXT.encode("utf-16-le")) // 2
-    small, large = [await _word(bank, right + wrong) for wrong in (-1, +1)]
-    return {"length": right, "one too small": small, "one too large": large}
-
-
-async def _word(bank: ServiceHandle, length: int) -> str:
-    """What the service does with the text behind this length."""
-    address = urlsplit(bank.url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    try:
-        writer.write(f"{length}#{TEXT}".encode())
-        limit = CLOSES if length < len(TEXT.encode("utf-16-le")) // 2 else SILENCE
-        return "answers" if await asyncio.wait_for(reader.read(1000), limit) else "closes"
-    except ConnectionError:
-        return "closes"
-    except TimeoutError:
-        return "waits"
-    finally:
-        writer.close()
-
-
-async def _ends(bank: ServiceHandle) -> dict[str, Any]:
-    """How a call ends when the bank is killed meanwhile, was killed before, is paused; and what was charged."""
-    async with await Client.connect(bank.url, timeout=CLOSES) as client:
-        meanwhile = asyncio.create_task(outcome(client.send("charge", {"amount": 10, "takes": 2 * CLOSES})))
-        for _ in range(500):
-            if await client.send("book"):  # the work has begun
-                break
-            await asyncio.sleep(0.01)
-        bank.kill()
-        ends = {"killed": await meanwhile}
-        for _ in range(500):  # the last of its sockets may close a moment after the first
-            if not bank.alive:
-                break
-            await asyncio.sleep(0.01)
-        ends["gone"] = await outcome(client.send("charge", {"amount": 10}))
-        await bank.restart()
-        await client.send("book")
-        bank.pause()
-        for _ in range(TRIES):
-            ends["paused"] = await outcome(client.send("charge", {"amount": 10}, timeout=PATIENCE))
-        await bank.resume()
-        charges = len(await client.send("book"))
-    words = {name: type(end.error).__name__ for name, end in ends.items()}
-    perhaps = sorted(name for name, end in ends.items() if end.error is not None and end.error.may_have_happened)
-    return words | {"perhaps done": perhaps, "charges": charges}
+def _patience(kind: str) -> float:
+    return LIMIT if kind == ANSWERED else PATIENCE

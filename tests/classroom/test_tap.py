@@ -1,0 +1,42 @@
+"""Listening in: every letter that goes through a NATS broker, and none of the broker's own."""
+
+import pytest
+
+from classroom import start_broker
+from classroom.brokers import BrokerError
+from classroom.tap import Wire, listen_in, shortened
+from postoffice import Client, Service, message_pattern
+
+
+@message_pattern("double")
+async def double(number: int) -> int:
+    return 2 * number
+
+
+async def test_a_request_is_two_letters_and_an_event_is_one():
+    try:
+        post = await start_broker("nats")
+    except BrokerError as error:
+        pytest.skip(f"no NATS here: {error}")
+    try:
+        async with (
+            Service(double, url=post.url),
+            await Client.connect(post.url) as client,
+            listen_in(post.url) as wire,
+        ):
+            assert await client.send("double", 21) == 42
+            await client.emit("told", 1)
+        assert [(subject, reply) for subject, reply, _ in wire.letters] == [
+            ("double", "inbox 1"),
+            ("inbox 1", ""),
+            ("told", ""),
+        ]
+        assert "inbox 1" in repr(wire)
+        assert "<caption" in wire._repr_html_()
+    finally:
+        await post.stop()
+
+
+def test_silence_and_long_letters():
+    assert repr(Wire()) == "no letter went through the broker"
+    assert len(shortened("x" * 1000)) == 110
