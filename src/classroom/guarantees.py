@@ -14,7 +14,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,7 +28,7 @@ from classroom.sweeping import sweep
 from postoffice import Client, PostOfficeError
 from postoffice.service import DeliveryMode
 
-__all__ = ["HANDLER", "MESSAGES", "Cell", "Fault", "Seen", "Trial", "Word"]
+__all__ = ["HANDLER", "MESSAGES", "Cell", "Fault", "Seen", "Trial", "Word", "matrix"]
 
 Fault = Literal["away", "killed", "slow", "replicas"]
 Word = Literal["refused", "none", "lost", "twice", "all"]
@@ -38,7 +38,7 @@ ACK_WAIT = {"killed": 1.0}  # seconds until the broker takes back what a dead re
 POLL, QUIET = 0.05, 6  # seconds between two looks; looks in a row without a new row, until no more is expected
 PATIENCE = 10.0  # seconds without any progress until what has not come counts as lost
 
-HANDLER = '''
+HANDLER = """
 import asyncio
 from classroom.ledger import Ledger
 from postoffice import event_pattern
@@ -49,7 +49,7 @@ ledger, turn = Ledger("{ledger}"), asyncio.Lock()
 async def note(data):
     async with turn:                        # one at a time
         await ledger.record("{pattern}", data["id"])
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Cell:
     def __post_init__(self) -> None:
         if self.fault not in get_args(Fault):
             raise ValueError(f"{self.fault!r} is no fault of the matrix: {', '.join(get_args(Fault))}")
+        if self.transport == "tcp" and self.fault in ("slow", "replicas"):
+            raise ValueError(f"{self.fault!r} needs a broker: over TCP a slow reader holds up its sender, and is alone")
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class Cell:
         trial = Trial(self, url, book)
         try:
             await trial.begin()
-            return await getattr(trial, self.fault)(messages, nth)
+            return await trial.faults[self.fault](messages, nth)
         finally:
             await trial.end()
 
@@ -144,6 +146,27 @@ class Seen:
         return f"{self.cell.name}: {numbers}: {self.word}"
 
 
+async def matrix(
+    cells: Iterable[Cell], places: Mapping[str, str | None], book: Book, messages: int = MESSAGES, nth: int = 5
+) -> list[Seen]:
+    """Run some cells, those of different transports side by side; what became of each, in their order.
+
+    `places` has the address of each transport's broker, None for TCP. Raises what `Cell.run` raises.
+    """
+    chosen = list(cells)
+    found: dict[Cell, Seen] = {}
+
+    async def column(transport: str) -> None:
+        for cell in chosen:
+            if cell.transport == transport:
+                found[cell] = await cell.run(places[transport], book, messages, nth)
+
+    async with asyncio.TaskGroup() as group:
+        for transport in dict.fromkeys(cell.transport for cell in chosen):
+            group.create_task(column(transport))
+    return [found[cell] for cell in chosen]
+
+
 class Trial:
     """A service of its own, its sender, and what the ledger says of it. Each fault is a method."""
 
@@ -156,6 +179,7 @@ class Trial:
         replicas = 2 if cell.fault == "replicas" else 1
         plan = Plan(source, cell.transport, lambda: url, cell.service, None, replicas, False, None, wait)
         self.service = ServiceHandle(self.name, plan, lambda _: False)
+        self.faults = {"away": self.away, "killed": self.killed, "slow": self.slow, "replicas": self.replicas}
         self._rows: list[Row] = []
         self._read = 0
         self._ends = 0

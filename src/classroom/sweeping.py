@@ -43,7 +43,8 @@ async def _streams(service: ServiceHandle) -> None:
     try:
         manager = connection.jsm()
         for stream in await manager.streams_info():
-            if any(service.name in one for one in (stream.config.name, *(stream.config.subjects or ()))):
-                await manager.delete_stream(stream.config.name)
+            name = stream.config.name or ""
+            if any(service.name in one for one in (name, *(stream.config.subjects or ()))):
+                await manager.delete_stream(name)
     finally:
         await connection.close()
