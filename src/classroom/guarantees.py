@@ -87,7 +87,7 @@ class Cell:
 
         Raises what the service, the broker or the ledger raises where one of them fails by itself.
         """
-        trial = Trial(self, url, book)
+        trial = Trial(self, book, *_a_service(self, url, book))
         try:
             await trial.begin()
             return await trial.faults[self.fault](messages, nth)
@@ -167,18 +167,25 @@ async def matrix(
     return [found[cell] for cell in chosen]
 
 
-class Trial:
-    """A service of its own, its sender, and what the ledger says of it. Each fault is a method."""
+def _a_service(cell: Cell, url: str | None, book: Book) -> tuple[ServiceHandle, str]:
+    """A service of its own for a cell, which starts at once; and the pattern that it listens to."""
+    name = f"cell_{secrets.token_hex(4)}"
+    durable = cell.service == "at-least-once"
+    wait = ("--ack-wait", f"{ACK_WAIT[cell.fault]:g}") if durable and cell.fault in ACK_WAIT else ()
+    source = HANDLER.format(ledger=book.url, pattern=f"numbered.{name}")
+    replicas = 2 if cell.fault == "replicas" else 1
+    plan = Plan(source, cell.transport, lambda: url, cell.service, None, replicas, False, None, wait)
+    service = ServiceHandle(name, plan, lambda _: False)
+    service.deploy(plan)
+    return service, f"numbered.{name}"
 
-    def __init__(self, cell: Cell, url: str | None, book: Book) -> None:
-        self.cell, self.book, self.name = cell, book, f"cell_{secrets.token_hex(4)}"
-        self.pattern = f"numbered.{self.name}"
-        durable = cell.service == "at-least-once"
-        wait = ("--ack-wait", f"{ACK_WAIT[cell.fault]:g}") if durable and cell.fault in ACK_WAIT else ()
-        source = HANDLER.format(ledger=book.url, pattern=self.pattern)
-        replicas = 2 if cell.fault == "replicas" else 1
-        plan = Plan(source, cell.transport, lambda: url, cell.service, None, replicas, False, None, wait)
-        self.service = ServiceHandle(self.name, plan, lambda _: False)
+
+class Trial:
+    """A service, its sender, and what the ledger says of it. Each fault is a method."""
+
+    def __init__(self, cell: Cell, book: Book, service: ServiceHandle, pattern: str) -> None:
+        self.cell, self.book, self.service, self.pattern = cell, book, service, pattern
+        self.name = service.name
         self.faults = {"away": self.away, "killed": self.killed, "slow": self.slow, "replicas": self.replicas}
         self._rows: list[Row] = []
         self._read = 0
@@ -192,7 +199,6 @@ class Trial:
     async def begin(self) -> None:
         """The service is up, and the sender connected."""
         self._read = len(await self.book.rows())
-        self.service.deploy(self.service.plan)
         await self.service.ready()
         queue = self.name if self.cell.transport == "rabbitmq" else None
         sender = self.cell.sender or self.cell.service
@@ -243,7 +249,7 @@ class Trial:
             ident = f"{self.name} {number}"
             self.sent[ident] = time.time()
             try:
-                await self.client.emit(self.pattern, {"id": ident, "pad": pad}, message_id=ident)
+                await self.client.emit(self.pattern, {"id": ident, "total": number, "pad": pad}, message_id=ident)
                 self.acknowledged[ident] = time.time()
             except PostOfficeError as error:
                 (self.unknown if error.may_have_happened else self.refused).append(ident)
@@ -273,7 +279,7 @@ class Trial:
         """Read the rows that are new; whether one is an event's."""
         rows: Sequence[Row] = await self.book.rows(after=self._read)
         self._read += len(rows)
-        mine = [row for row in rows if row.kind == self.pattern]
+        mine = [row for row in rows if row.service == self.name]
         self._rows += mine
         return any(row.id in self.sent for row in mine)
 
@@ -293,4 +299,4 @@ class Trial:
         """One more event, which is not counted. Whoever reads in order has read all others when it has this one."""
         self._ends += 1
         with suppress(PostOfficeError):
-            await self.client.emit(self.pattern, {"id": f"{self.name} end {self._ends}"})
+            await self.client.emit(self.pattern, {"id": f"{self.name} end {self._ends}", "total": 0})

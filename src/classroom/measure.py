@@ -63,7 +63,7 @@ async def send(
     Raises MeasureError: an argument is out of its bounds, nobody answers at `url`, or the load process failed.
     """
     job = _job(url, pattern, data, n, concurrency, warmup, queue, timeout)
-    return await _report(msgspec.structs.replace(job, proto=None if proto is None else os.path.abspath(proto)))
+    return await _report(msgspec.structs.replace(job, proto=proto and _absolute(proto)))
 
 
 async def emit(
@@ -119,6 +119,10 @@ def _job(
     except TypeError as error:
         raise MeasureError(f"pattern and data must be what JSON can hold: {error}") from None
     return Job(url, pattern, data, n, concurrency, warmup, queue, timeout)
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
 
 
 def _within(name: str, value: int, least: int, most: int) -> None:
