@@ -46,5 +46,9 @@ async def _streams(service: ServiceHandle) -> None:
             name = stream.config.name or ""
             if any(service.name in one for one in (name, *(stream.config.subjects or ()))):
                 await manager.delete_stream(name)
+                continue
+            for consumer in await manager.consumers_info(name):
+                if service.name in consumer.name:
+                    await manager.delete_consumer(name, consumer.name)
     finally:
         await connection.close()

@@ -11,6 +11,7 @@ from classroom.brokers import Broker
 from classroom.checks.acking import find
 from classroom.checks.guaranteeing import ends
 from classroom.checks.invariants import duplicates, lost
+from classroom.checks.rehearsal import FIRST_CELL
 from classroom.checks.result import Result
 from classroom.checks.serving import is_up
 from classroom.guarantees import Cell, Fault, Seen, Trial
