@@ -35,7 +35,8 @@ MUTANTS = [
     Mutant("02.slow", "a stream has the limit, too", cell("redis, at least once", "all", "lost"), "waits: in"),
     Mutant("02.replicas", "two always share", cell("nats, at most once", "twice", "all"), "a copy of its own",
         short=True),
-    Mutant("02.replicas", "MQTT shares at least once", cell("mqtt, at least once", "twice", "all"), "a copy of its own"),
+    Mutant("02.replicas", "MQTT shares at least once", cell("mqtt, at least once", "twice", "all"),
+        "a copy of its own"),
     Mutant("02.replicas", "streams give copies", cell("redis, at least once", "all", "twice"), "both take from one"),
     Mutant("02.replicas", "queues give copies", cell("rabbitmq, at most once", "all", "twice"), "both take from one"),
     Mutant("02.account", "failed calls count", {HANDLED: 'handled = {row["id"] for row in rows}'}, "took no effect",
@@ -67,7 +68,8 @@ MUTANTS = [
     Mutant("02.choose", "pub/sub for invoices", {
         '"invoices": "rabbitmq, at least once"': '"invoices": "redis, at most once"'}, "a copy of its own",
         short=True),
-    Mutant("02.choose", "a queue for alarms", {'"alarms": "mqtt, at least once"': '"alarms": "rabbitmq, at least once"'},
+    Mutant("02.choose", "a queue for alarms", {
+        '"alarms": "mqtt, at least once"': '"alarms": "rabbitmq, at least once"'},
         "share the events"),
     Mutant("02.choose", "QoS 0 for alarms", {'"alarms": "mqtt, at least once"': '"alarms": "mqtt, at most once"'},
         "nobody keeps it"),
