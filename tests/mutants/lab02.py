@@ -49,8 +49,9 @@ MUTANTS = [
         "nothing was confirmed", short=True),
     Mutant("02.account", "unconfirmed is strange", {"set(effects) - set(sent)": "set(effects) - set(confirmed)"},
         "sent and not confirmed is not"),
-    Mutant("02.account", "not sorted", {"sorted(set(confirmed) - handled)": "list(set(confirmed) - handled)[::-1]"},
-        "count how often"),
+    Mutant("02.account", "not sorted", {
+        '"lost": sorted(set(confirmed) - handled)': '"lost": sorted(set(confirmed) - handled, reverse=True)'},
+        "each a sorted list"),
     Mutant("02.account", "returns sets", {"sorted(set(effects) - set(sent))": "set(effects) - set(sent)"},
         "each a sorted list"),
     Mutant("02.orders", "a group, at most once", {" --delivery at-least-once": " --group tills"},

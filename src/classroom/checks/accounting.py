@@ -39,8 +39,13 @@ async def judge(result: Result, draw: Random, account: Any) -> None:
 def _hint(answer: Answer, hint: str) -> str:
     if answer.kind == "NotImplementedError":
         return WRITE
-    good = isinstance(answer.value, dict) and {*answer.value} == {*KEYS}
-    return hint if good and not answer.error else SHAPE
+    value = answer.value
+    shaped = type(value) is dict and {*value} == {*KEYS} and all(_sorted(ids) for ids in value.values())
+    return hint if shaped else SHAPE
+
+
+def _sorted(ids: Any) -> bool:
+    return type(ids) is list and all(type(one) is int for one in ids) and ids == sorted(ids)
 
 
 def truth(sent: list[int], confirmed: list[int], rows: list[tuple[int, str]]) -> dict[str, list[int]]:
