@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +20,7 @@ from classroom.measure_load import LIMIT, Job, Outcome
 from classroom.measure_report import Plot, Report, percentile
 from classroom.supervisor import supervisor
 
-__all__ = ["MeasureError", "Plot", "Report", "percentile", "send"]
+__all__ = ["MeasureError", "Plot", "Report", "emit", "percentile", "send"]
 
 MOST_REQUESTS = 1_000_000
 MOST_AT_ONCE = 1024
@@ -38,6 +40,7 @@ async def send(
     concurrency: int = 1,
     warmup: int | None = None,
     queue: str | None = None,
+    proto: str | Path | None = None,
     timeout: float = 5.0,
 ) -> Report:
     """Send `n` requests, `concurrency` at a time, and report how long the answers took.
@@ -48,7 +51,8 @@ async def send(
     of a closed loop are too good wherever users do not wait for each other.
 
     Args:
-        url, queue: as for `Client.connect`; pattern, data: as for `client.send`.
+        url, queue, proto: as for `Client.connect`; pattern, data: as for `client.send`. On gRPC (with `proto`) the
+            pattern is service and method: "Desk/Quote".
         n: requests that are measured, 1 to 1,000,000.
         concurrency: requests under way at once, 1 to 1024.
         warmup: requests before, not measured; None: a tenth of `n`, at least one per caller, at most 1000.
@@ -59,14 +63,37 @@ async def send(
     Raises MeasureError: an argument is out of its bounds, nobody answers at `url`, or the load process failed.
     """
     job = _job(url, pattern, data, n, concurrency, warmup, queue, timeout)
+    return await _report(msgspec.structs.replace(job, proto=proto and _absolute(proto)))
+
+
+async def emit(
+    url: str,
+    pattern: str,
+    data: Any = None,
+    *,
+    n: int = 2000,
+    concurrency: int = 1,
+    warmup: int | None = None,
+    queue: str | None = None,
+    timeout: float = 5.0,
+) -> Report:
+    """Emit `n` events at least once, and report how long the broker took to say that it has stored each.
+
+    Arguments, bounds and errors are those of `send`. On MQTT somebody must have subscribed before.
+    """
+    job = _job(url, pattern, data, n, concurrency, warmup, queue, timeout)
+    return await _report(msgspec.structs.replace(job, stored=True))
+
+
+async def _report(job: Job) -> Report:
     outcome = await _run(job)
     if outcome.failure:
         raise MeasureError(f"nothing was measured. {outcome.failure}")
-    shown = pattern if isinstance(pattern, str) else json.dumps(pattern)
-    transport = url.partition(":")[0] + (" through a link" if is_linked(url) else "")
-    size = len(msgspec.json.encode(data))
+    shown = job.pattern if isinstance(job.pattern, str) else json.dumps(job.pattern)
+    transport = job.url.partition(":")[0] + (" through a link" if is_linked(job.url) else "")
+    size = len(msgspec.json.encode(job.data))
     return Report(
-        shown, transport, n, concurrency, job.warmup, size, outcome.seconds, tuple(sorted(outcome.latencies)),
+        shown, transport, job.n, job.concurrency, job.warmup, size, outcome.seconds, tuple(sorted(outcome.latencies)),
         outcome.errors, outcome.unknown,
     )  # fmt: skip
 
@@ -92,6 +119,10 @@ def _job(
     except TypeError as error:
         raise MeasureError(f"pattern and data must be what JSON can hold: {error}") from None
     return Job(url, pattern, data, n, concurrency, warmup, queue, timeout)
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
 
 
 def _within(name: str, value: int, least: int, most: int) -> None:

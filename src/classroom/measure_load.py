@@ -6,13 +6,14 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from postoffice import Client, PostOfficeError
+from postoffice.service import DeliveryMode
 
 LIMIT = 120.0  # seconds after which no more is sent, for the warm-up and for the measurement
 
@@ -28,6 +29,8 @@ class Job(msgspec.Struct, frozen=True):
     warmup: int
     queue: str | None
     timeout: float
+    proto: str | None = None  # its path, with gRPC
+    stored: bool = False  # events at least once, in the place of requests: each is answered by the broker, which has it
 
 
 class Outcome(msgspec.Struct):
@@ -43,7 +46,10 @@ class Outcome(msgspec.Struct):
 async def run(job: Job) -> Outcome:
     """Warm up, then measure. A service that cannot be reached at all is a failure, not a figure."""
     try:
-        async with await Client.connect(job.url, queue=job.queue, timeout=job.timeout) as client:
+        delivery: DeliveryMode = "at-least-once" if job.stored else "at-most-once"
+        async with await Client.connect(
+            job.url, queue=job.queue, proto=job.proto, timeout=job.timeout, delivery=delivery
+        ) as client:
             await _closed_loop(client, job, job.warmup)
             return await _closed_loop(client, job, job.n)
     except PostOfficeError as error:
@@ -72,7 +78,7 @@ async def _caller(
     latencies: list[float],
     failed: Counter[tuple[bool, str]],
 ) -> None:
-    clock, send, pattern, data = time.perf_counter, client.send, job.pattern, job.data
+    clock, send, pattern, data = time.perf_counter, _sender(client, job), job.pattern, job.data
     for _ in turns:
         begin = clock()
         if begin > end:
@@ -83,6 +89,15 @@ async def _caller(
             failed[_is_unknown(error), type(error).__name__] += 1
         else:
             latencies.append((clock() - begin) * 1000)
+
+
+def _sender(client: Client, job: Job) -> Callable[[Any, Any], Awaitable[Any]]:
+    """What sends one request; on gRPC the pattern "Desk/Quote" is the method Quote of the service Desk."""
+    if job.proto is None:
+        return client.emit if job.stored else client.send
+    service, _, method = str(job.pattern).partition("/")
+    call = getattr(client.service(service), method)
+    return lambda _, data: call(data)
 
 
 def _is_unknown(error: PostOfficeError) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from classroom import marks
 from classroom.faults.crash import Crash
@@ -20,9 +20,12 @@ from classroom.service_fleet import (
     Fleet,
     services_loop,
 )
-from classroom.service_plan import Plan, ServiceError, queue_options
+from classroom.service_plan import Plan, ServiceError, moved, queue_options
 from classroom.service_replica import Replica
 from classroom.service_text import summary
+
+if TYPE_CHECKING:
+    from classroom.brokers import Broker
 
 T = TypeVar("T")
 ONE_ON_TCP = (
@@ -239,12 +242,17 @@ class ServiceHandle:
         if any(not one.alive for one in self._fleet.replicas):
             await self._do(self._fleet.scale(self._fleet.plan))
 
-    def twin(self, name: str, **changes: Any) -> ServiceHandle:
+    def twin(
+        self, name: str, *, on: Broker | str | None = None, proto: str | None = None, **changes: Any
+    ) -> ServiceHandle:
         """The same cell as a service of another name, so with queues of its own; it starts at once.
 
-        `changes` replace parts of its plan.
+        Args:
+            on: another transport: a broker, "tcp" or "grpc"; None: where this one is.
+            proto: the .proto file, with gRPC.
+            changes: replace parts of its plan.
         """
-        plan = replace(self.plan, **changes)
+        plan = replace(self.plan if on is None else moved(self.plan, on, proto), **changes)
         other = ServiceHandle(name, plan, lambda _: False)
         other.deploy(plan)
         return other

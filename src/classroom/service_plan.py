@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Plan", "ServiceError", "queue_options"]
+if TYPE_CHECKING:
+    from classroom.brokers import Broker
+
+__all__ = ["Plan", "ServiceError", "moved", "queue_options"]
 
 MOST_PREFETCH = 65_535  # AMQP has two bytes for it
 LONGEST_WAIT = 3600  # seconds
@@ -59,3 +64,11 @@ class Plan:
     http: bool
     proto: str | None = None  # the absolute path of the .proto file (gRPC)
     queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
+
+
+def moved(plan: Plan, on: Broker | str, proto: str | None = None) -> Plan:
+    """The same cell on another transport: a broker, "tcp" or "grpc"; gRPC wants the .proto file too."""
+    if isinstance(on, str):
+        path = None if proto is None else str(Path(proto).resolve())
+        return replace(plan, on=on, broker_url=lambda: None, proto=path)
+    return replace(plan, on=on.kind, broker_url=lambda: on.url, proto=None)

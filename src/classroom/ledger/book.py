@@ -81,13 +81,15 @@ class Book:
         """Whether its process runs."""
         return self._child is not None and self._child.alive
 
-    async def rows(self, kind: str | None = None) -> Rows:
+    async def rows(self, kind: str | None = None, *, after: int = 0) -> Rows:
         """Every call that came, in the order in which they took effect; of one kind, if one is given.
+
+        The first `after` rows are left out, so that whoever looks again and again reads only what is new.
 
         Raises LedgerError when it cannot be read.
         """
         found: list[dict[str, Any]] = []
-        while page := await self._ask({"op": "rows", "after": len(found), "limit": PAGE}):
+        while page := await self._ask({"op": "rows", "after": after + len(found), "limit": PAGE}):
             found += page
         return Rows(Row(**row) for row in found if kind in (None, row["kind"]))
 
