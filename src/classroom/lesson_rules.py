@@ -16,10 +16,7 @@ from classroom.notebook_cost import Cost
 from classroom.notebook_problem import Problem, cell_name
 from classroom.notebooks import Notebook
 
-MINUTES = range(35, 51)  # a lesson's, for its reader
-TOUR_MINUTES = range(5, 51)  # 00 is a tour: it may be shorter
 MEGABYTES = 1000  # beside JupyterLab
-PREDICTIONS, TOUR_PREDICTIONS = 3, 1  # at least
 WORDS, QUESTIONS = 5, 5
 CLOSING = ("Words of this lesson", "Five questions", "Where to go from here")
 
@@ -37,9 +34,27 @@ OPENING = (
 )
 
 
-def is_tour(name: str) -> bool:
-    """Whether a notebook, by its file's name, is the short one that comes first."""
-    return name.startswith("00-")
+@dataclass(frozen=True)
+class Size:
+    """How long a kind of notebook is: its cells, the minutes of its reader, the predictions that it has at least."""
+
+    kind: str
+    cells: range
+    minutes: range
+    predictions: int
+
+
+LESSON = Size("lesson", range(30, 51), range(35, 51), 3)
+TOUR = Size("tour", range(10, 51), range(5, 51), 1)  # 00: it may be shorter
+GUIDE = Size("field guide", range(20, 37), range(20, 36), 2)  # 02b to 02e: one broker or protocol, beside lesson 02
+GUIDES = re.compile(r"02[b-e]-")
+
+
+def size_of(name: str) -> Size:
+    """The kind of a notebook in notebooks/, by its file's name."""
+    if name.startswith("00-"):
+        return TOUR
+    return GUIDE if GUIDES.match(name) else LESSON
 
 
 def opening(notebook: Notebook, name: str) -> Iterator[Problem]:
@@ -48,11 +63,11 @@ def opening(notebook: Notebook, name: str) -> Iterator[Problem]:
     for pattern, what, do in OPENING:
         if not re.search(pattern, text):
             yield Problem(where, f"the opening {what}", do)
-    allowed = TOUR_MINUTES if is_tour(name) else MINUTES
+    size = size_of(name)
     for minutes in re.findall(r"\b(\d+) minutes\b", text)[:1]:
-        if int(minutes) not in allowed:
-            what = f"the opening says {minutes} minutes, not {allowed[0]} to {allowed[-1]}."
-            yield Problem(where, what, "Split or join lessons.")
+        if int(minutes) not in size.minutes:
+            what = f"the opening of a {size.kind} says {minutes} minutes, not {size.minutes[0]} to {size.minutes[-1]}."
+            yield Problem(where, what, "Split or join ideas.")
 
 
 def memory(notebook: Notebook, took: Cost) -> Iterator[Problem]:
@@ -135,7 +150,7 @@ def predictions(notebook: Notebook, name: str) -> Iterator[Problem]:
     except SyntaxError as error:
         yield Problem(str(error.filename), f"cannot be read: {error.msg}.", "Correct it.")
         return
-    least = TOUR_PREDICTIONS if is_tour(name) else PREDICTIONS
+    least = size_of(name).predictions
     if len(found) < least:
         yield Problem("predictions", f"there are {len(found)}, fewer than {least}.", "Ask by predict(...).")
     seen: set[str] = set()

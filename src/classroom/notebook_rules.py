@@ -17,7 +17,7 @@ from typing import Any
 
 import nbformat.v4
 
-from classroom.lesson_rules import closing, is_hidden, is_tour, opening, predictions
+from classroom.lesson_rules import Size, closing, is_hidden, opening, predictions, size_of
 from classroom.notebook_problem import Problem, cell_name
 from classroom.notebooks import (
     BEGIN,
@@ -31,8 +31,6 @@ from classroom.notebooks import (
     stored_fingerprint,
 )
 
-LESSON_CELLS = range(30, 51)
-FIRST_LESSON_CELLS = range(10, 51)  # 00 is a tour: it may be shorter
 LINES_MEDIAN, LINES_P90, LINES_MOST = 4, 12, 25
 TEXT_PER_CODE = (1.0, 1.4)  # text cells for each code cell
 CODE_IN_A_ROW = 2
@@ -111,24 +109,25 @@ def rhythm(notebook: Notebook) -> Iterator[Problem]:
             yield Problem(where, f"is code cell {len(cells)} in a row.", "Put a sentence before it.")
 
 
-def budgets(notebook: Notebook, cells: range) -> Iterator[Problem]:
-    """A lesson has its length, the code that is read is short, and text and code keep a balance."""
+def budgets(notebook: Notebook, size: Size) -> Iterator[Problem]:
+    """A notebook has the length of its kind, the code that is read is short, and text and code keep a balance."""
     count, code = len(notebook.cells), code_cells(notebook)
-    if count not in cells:
-        yield Problem("length", f"{count} cells, not {cells[0]} to {cells[-1]}.", "Split or join ideas.")
+    if count not in size.cells:
+        what = f"a {size.kind} of {count} cells, not {size.cells[0]} to {size.cells[-1]}."
+        yield Problem("length", what, "Split or join ideas.")
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and lines(cell) > LINES_MOST:
             what = f"has {lines(cell)} lines, more than {LINES_MOST}."
             yield Problem(cell_name(index, cell), what, "Split it, or move a helper to the package.")
-    sizes = [lines(cell) for cell in code if not is_hidden(cell)]
-    if len(sizes) < 2:
+    lengths = [lines(cell) for cell in code if not is_hidden(cell)]
+    if len(lengths) < 2:
         return
-    for name, size, most in (
-        ("median", statistics.median(sizes), LINES_MEDIAN),
-        ("90th percentile", statistics.quantiles(sizes, n=10, method="inclusive")[8], LINES_P90),
+    for name, got, most in (
+        ("median", statistics.median(lengths), LINES_MEDIAN),
+        ("90th percentile", statistics.quantiles(lengths, n=10, method="inclusive")[8], LINES_P90),
     ):
-        if size > most:
-            yield Problem("code", f"the {name} of lines a cell is {size:g}, over {most}.", "Shorten cells.")
+        if got > most:
+            yield Problem("code", f"the {name} of lines a cell is {got:g}, over {most}.", "Shorten cells.")
     ratio = (count - len(code)) / len(code)
     if not TEXT_PER_CODE[0] <= ratio <= TEXT_PER_CODE[1]:
         low, high = TEXT_PER_CODE
@@ -159,7 +158,7 @@ def problems(path: Path) -> list[Problem]:
     if path.absolute().parent.name == "solutions":
         found += [*answers(notebook), *lab(notebook, path.absolute())]
     else:
-        found += budgets(notebook, FIRST_LESSON_CELLS if is_tour(path.name) else LESSON_CELLS)
+        found += budgets(notebook, size_of(path.name))
         found += [*opening(notebook, path.name), *predictions(notebook, path.name), *closing(notebook)]
     return found
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
 import uuid
+from functools import cache
 from pathlib import Path
 
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
+from classroom.brokers import NoBroker, start_broker
+from classroom.brokers.catalogue import KAFKA
+from classroom.brokers.finding import Candidate, chosen_engine, find
 from classroom.lesson_rules import memory
 from classroom.notebook_cost import measured
 from classroom.notebook_rules import problems
@@ -21,6 +27,29 @@ from classroom.notebooks import CELL_TIMEOUT, code_cells, lessons_and_solutions,
 ROOT = Path(__file__).parents[2]
 COURSE = lessons_and_solutions(ROOT)
 every_notebook = pytest.mark.parametrize("path", COURSE, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+@cache
+def no_kafka() -> str:
+    """Why there is no Kafka here ("" if there is one): no set-up fetches it, since it is large."""
+    if any(isinstance(found, Candidate) and not found.to_fetch for found in find(KAFKA, chosen_engine(None))):
+        return ""
+
+    async def try_it() -> None:
+        await (await start_broker("kafka", name="kafka of the course's tests")).stop()
+
+    try:
+        asyncio.run(try_it())
+    except NoBroker as error:
+        return f"there is no Kafka here: {error}"
+    return ""
+
+
+def skip_without_its_broker(path: Path) -> None:
+    """Skip, with the reason, where a notebook wants Kafka and this machine cannot have it."""
+    code = "\n".join(cell.source for cell in code_cells(read(path)))
+    if re.search(r"""start_broker\(["']kafka["']""", code) and (reason := no_kafka()):
+        pytest.skip(reason)
 
 
 @every_notebook
@@ -33,6 +62,7 @@ def test_the_rules_are_kept(path: Path):
 @pytest.mark.timeout(240)
 def test_nbval_runs_it_and_finds_the_stored_outputs(path: Path):
     """No cell fails, cells tagged nbval-check-output print what is stored, and the opening's memory is enough."""
+    skip_without_its_broker(path)
     options = ["--nbval-lax", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "--timeout=0", str(path)]
     with measured(by_runner=True) as cost:
@@ -61,6 +91,7 @@ def processes_with(mark: str) -> list[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds what is left by reading /proc")
 def test_every_cell_runs_twice_and_nothing_is_left(path: Path):
     """Each cell twice in a row, in one kernel, as an impatient reader does; then no process is left."""
+    skip_without_its_broker(path)
     notebook = read(path)
     notebook.cells = [new_code_cell(cell.source) for cell in code_cells(notebook) for _ in range(2)]
     mark = f"COURSE_TEST_MARK={uuid.uuid4().hex}"

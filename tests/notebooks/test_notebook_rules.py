@@ -107,7 +107,7 @@ def long_cells(count: int, size: int):
         (
             LESSON,
             lambda notebook: notebook.cells.__delitem__(slice(4, None)),
-            "length: 4 cells, not 30 to 50.",
+            "length: a lesson of 4 cells, not 30 to 50.",
         ),
         (LESSON, show(image_png="iVBO"), "cell 2 (step-0): shows an image without alt text."),
         (LESSON, show('<img src="x"><table></table>'), "has an image without alt text."),
@@ -118,7 +118,7 @@ def long_cells(count: int, size: int):
         (LESSON, replace(0, "**You will see**", "It is about"), "the opening does not say what one will see."),
         (LESSON, replace(0, "**You need**", "It takes"), "the opening does not say what one needs."),
         (LESSON, replace(0, "40 minutes", "a while"), "the opening does not say how long it takes."),
-        (LESSON, replace(0, "40 minutes", "90 minutes"), "the opening says 90 minutes, not 35 to 50."),
+        (LESSON, replace(0, "40 minutes", "90 minutes"), "the opening of a lesson says 90 minutes, not 35 to 50."),
         (LESSON, replace(0, "300 MB", "little"), "the opening does not say how much memory it takes."),
         (LESSON, replace(0, "no broker", "patience"), "the opening does not say which brokers it needs."),
         (LESSON, replace(0, "next?*", "next*"), "the opening asks no question."),
@@ -160,6 +160,43 @@ def test_the_tour_may_be_short_and_ask_once(course: Path, edit):
     tour = path.rename(path.with_name("00-tour.ipynb"))
     edit("notebooks/00-tour.ipynb", replace(1, "01.guess", "00.guess"))
     assert [str(problem) for problem in problems(tour) if problem.where != "outputs"] == []
+
+
+def guide_problems(edit, name: str, *changes) -> list[str]:
+    """What is wrong with the lesson as a field guide: 30 cells, 30 minutes, two predictions; and then changed."""
+    number = name.partition("-")[0]
+    edit(LESSON, lambda notebook: notebook.cells.__delitem__(slice(9, 13)))  # the third prediction
+    for index in (1, 5):
+        edit(LESSON, replace(index, "01.guess", f"{number}.guess"))
+    for change in (replace(0, "40 minutes", "30 minutes"), *changes):
+        path = edit(LESSON, change)
+    guide = path.rename(path.with_name(name))
+    return [str(problem) for problem in problems(guide) if problem.where != "outputs"]
+
+
+@pytest.mark.parametrize("name", ["02b-nats.ipynb", "02c-kafka.ipynb", "02d-mqtt.ipynb", "02e-grpc.ipynb"])
+def test_a_field_guide_is_shorter_than_a_lesson(edit, name: str):
+    """It is known by its name, and keeps to the rest."""
+    assert guide_problems(edit, name) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (replace(0, "30 minutes", "40 minutes"), "the opening of a field guide says 40 minutes, not 20 to 35."),
+        (lambda notebook: notebook.cells.__delitem__(slice(9, 21)), "a field guide of 18 cells, not 20 to 36."),
+        (replace(1, "predict(", "Guess("), "predictions: there are 1, fewer than 2."),
+    ],
+)
+def test_a_field_guide_has_a_size_of_its_own(edit, change, says: str):
+    """Its budgets are broken as a lesson's are."""
+    assert says in "\n".join(guide_problems(edit, "02b-nats.ipynb", change))
+
+
+@pytest.mark.parametrize("name", ["02a-other.ipynb", "02-transports.ipynb", "03b-tcp.ipynb"])
+def test_no_other_notebook_may_be_short(edit, name: str):
+    """Only 02b to 02e are field guides."""
+    assert "not 35 to 50" in "\n".join(guide_problems(edit, name))
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ class KafkaDurableTransport(KafkaTransport):
 
     def _take(self, partition: TopicPartition, records: list[Any]) -> None:
         assert self._deliver is not None
+        if partition not in self.places:
+            return  # it is being taken over: that ends by seeking to where it is read on, so these come again
         delay = self._delays.get(partition.topic)
         for record in records:
             place = self.places[partition]
