@@ -55,9 +55,7 @@ class Elsewhere(ABC):
         """As `ask`: the answer is plain data, whatever the other side sent."""
 
 
-async def ask(
-    function: Any, *arguments: Any, limit: float = LIMIT, via: Callable[..., Any] | None = None
-) -> Answer:
+async def ask(function: Any, *arguments: Any, limit: float = LIMIT, via: Callable[..., Any] | None = None) -> Answer:
     """Call a learner's function, an async one too, and tell how it ended.
 
     Args:

@@ -113,7 +113,9 @@ def _prose(lab: str, cell: Any, marks: dict[str, Any], solution: Any) -> Task:
     _, rubric, text = cell.source.partition("**Rubric.**")
     rubric = (rubric + text).replace(END, "").replace(BEGIN, "").strip()
     start = take_out_answers(cell.source, "*Your answer goes here.*")
-    return Task(f"{lab}.{cell.id}", title, "prose", float(marks.get("points", 0)), (cell.id,), None, "", (), rubric, start)
+    return Task(
+        f"{lab}.{cell.id}", title, "prose", float(marks.get("points", 0)), (cell.id,), None, "", (), rubric, start
+    )
 
 
 def makes(source: str, name: str) -> bool:

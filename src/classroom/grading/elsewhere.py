@@ -20,7 +20,7 @@ import msgspec
 
 from classroom.checks.asking import Answer, Elsewhere, not_plain
 from classroom.grading.boxed import Boxed
-from classroom.grading.gate import Gate, Server
+from classroom.grading.gate import Server
 from classroom.grading.inside import plain
 from classroom.grading.runner import Runner
 from classroom.service_fleet import services_loop

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from classroom.brokers.errors import BrokerError, NotOurs
+from classroom.brokers.errors import NotOurs
 from classroom.checks.result import Condition, Result
 from classroom.grading.accounts import Accounts
 from classroom.grading.answers import Answer, Lab, Task

@@ -86,9 +86,7 @@ async def world(given: Sequence[str], accounts: Accounts, own_broker: bool = Fal
                 async with asyncio.timeout(CELL_LIMIT):
                     await shell.run_cell_async(cell, transformed_cell=shell.transform_cell(cell))
         added = {
-            name: value
-            for name, value in os.environ.items()
-            if before.get(name) != value and not name.startswith(OURS)
+            name: value for name, value in os.environ.items() if before.get(name) != value and not name.startswith(OURS)
         }
         yield World(shell.user_ns, added)
     finally:
