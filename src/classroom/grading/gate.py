@@ -241,7 +241,9 @@ class Gate:
         """No connection any more, and no server. Twice is harmless."""
         self.closed = True
         for one in self._servers:
-            one.close()
+            if one.fileno() >= 0:  # else a socket that gets the same number would never be heard
+                asyncio.get_running_loop().remove_reader(one)
+                one.close()
         for writer in self._writers:
             writer.close()
         for task in self._tasks:

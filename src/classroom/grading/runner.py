@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from random import Random
 from typing import Any, cast
 
 from classroom.faults.fault import Fault
-from classroom.grading.boxed import Boxed
+from classroom.grading.boxed import Boxed, Loose
 from classroom.grading.gate import Gate, Wire
 from classroom.grading.sandbox import LIMITS, Box, Limits, command
 from classroom.service_fleet import services_loop
@@ -37,10 +38,13 @@ class Runner:
 
     Args:
         wires: which servers of this machine they may reach, by port. environment: what is in their environment besides.
+        sandboxed: False: no sandbox at all, as --unsafe says; only drivers are started this way then.
     """
 
-    def __init__(self, wires: dict[int, Wire], environment: dict[str, str], limits: Limits = LIMITS) -> None:
-        self.wires, self.environment, self.limits = wires, environment, limits
+    def __init__(
+        self, wires: dict[int, Wire], environment: dict[str, str], limits: Limits = LIMITS, sandboxed: bool = True
+    ) -> None:
+        self.wires, self.environment, self.limits, self.sandboxed = wires, environment, limits, sandboxed
         self.boxes: list[Boxed] = []
         self.armed: list[GateCrash] = []
         self._serving: dict[int, Gate] = {}
@@ -70,8 +74,13 @@ class Runner:
         gate = Gate(supervisor().folder("gate-"), dict(self.wires), self.limits.sent, caller)
         files = {str(path): str(path) for path in shown}
         box = Box(gate.path, files, self.environment | environment, tuple(gate.wires), self.limits)
-        argv = command(box, [sys.executable, *program])
-        child = cast(Boxed, supervisor().spawn(argv, env={}, log=log, pass_ready=True, kind=Boxed))
+        argv, own = [sys.executable, *program], dict[str, str]()
+        if self.sandboxed:
+            argv = command(box, argv)
+        else:
+            own = {**os.environ, **box.environment, "CLASSROOM_GATE": str(gate.path)}
+        kind = Boxed if self.sandboxed else Loose
+        child = cast(Boxed, supervisor().spawn(argv, env=own, log=log, pass_ready=True, kind=kind))
         caller["pid"], child.gate, gate.kill = child.pid, gate, child.kill_now
         for port in ports:
             gate.publish(port)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import Plan, ServiceError, queue_options
 from classroom.services import parsed
 
-__all__ = ["Trial", "trial"]
+__all__ = ["Trial", "new_secret", "seeds_of", "trial"]
 
 LIMIT = 180.0  # seconds of one trial; the longest reference takes about thirty
 MOST_REPLICAS = 8
@@ -51,14 +50,21 @@ class Trial:
 
 
 async def trial(
-    lab: Lab, task: Task, answer: Answer, seed: int, accounts: Accounts, limits: Limits = LIMITS, limit: float = LIMIT
+    lab: Lab,
+    task: Task,
+    answer: Answer,
+    seed: int,
+    accounts: Accounts,
+    limits: Limits = LIMITS,
+    limit: float = LIMIT,
+    sandboxed: bool = True,
 ) -> Trial:
     """Judge a task. Never raises for what a submission does; a trial without a verdict says why in its note."""
     began = time.monotonic()
     try:
-        found = await _tried(lab, task, answer, seed, accounts, limits, limit, own_broker=False)
+        found = await _tried(lab, task, answer, seed, accounts, limits, limit, sandboxed, own_broker=False)
     except NotOurs:  # the judge breaks the broker: it gets one that may be broken
-        found = await _tried(lab, task, answer, seed, accounts, limits, limit, own_broker=True)
+        found = await _tried(lab, task, answer, seed, accounts, limits, limit, sandboxed, own_broker=True)
     found.seconds = time.monotonic() - began
     return found
 
@@ -71,13 +77,14 @@ async def _tried(
     accounts: Accounts,
     limits: Limits,
     limit: float,
+    sandboxed: bool,
     own_broker: bool,
 ) -> Trial:
     assert task.check
     result, note = Result(task.name, task.title), ""
     try:
         async with world(lab.given, accounts, own_broker) as there:
-            stage = _Stage(lab, task, answer, there, limits)
+            stage = _Stage(lab, task, answer, there, Runner(there.wires(), there.environment, limits, sandboxed))
             try:
                 async with asyncio.timeout(limit):
                     await stage.judge(result, seed)
@@ -95,9 +102,8 @@ async def _tried(
 class _Stage:
     """The student's side of one trial."""
 
-    def __init__(self, lab: Lab, task: Task, answer: Answer, there: World, limits: Limits) -> None:
-        self.lab, self.task, self.answer, self.there = lab, task, answer, there
-        self.runner = Runner(there.wires(), there.environment, limits)
+    def __init__(self, lab: Lab, task: Task, answer: Answer, there: World, runner: Runner) -> None:
+        self.lab, self.task, self.answer, self.there, self.runner = lab, task, answer, there, runner
         self.driver: Driver | None = None
         self.services: list[ServiceHandle] = []
 
@@ -191,7 +197,7 @@ def plan_of(name: str, source: str, there: World, runner: Runner) -> Plan:
         options.http,
         proto,
         queue,
-        runner,
+        runner if runner.sandboxed else None,
     )
 
 
@@ -221,8 +227,3 @@ def seeds_of(secret: int, task: str, count: int) -> tuple[int, ...]:
 def new_secret() -> int:
     """A secret seed that nobody can guess."""
     return secrets.randbelow(1 << 53)
-
-
-def troubles(_: Sequence[Trial]) -> str:
-    """What limits were broken in some trials, each once."""
-    return "; ".join(dict.fromkeys(one.note for one in _ if one.note))

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["read"]
 
-MOST_CELLS, LONGEST = 2000, 200_000  # cells; characters of one
+MOST_CELLS, LONGEST, MOST_TEXT = 2000, 200_000, 1_500_000  # cells; characters of one, of all
 
 
 def read(path: str) -> list[dict[str, str]]:
@@ -32,7 +32,10 @@ def read(path: str) -> list[dict[str, str]]:
         cells = [cell for one in sheets for cell in one.get("cells") or []]
     if not isinstance(cells, list):
         raise ValueError("its JSON has no cells, so it is no notebook")
-    return [_cell(one) for one in cells[:MOST_CELLS] if isinstance(one, dict)]
+    read = [_cell(one) for one in cells[:MOST_CELLS] if isinstance(one, dict)]
+    if sum(len(one["source"]) for one in read) > MOST_TEXT:
+        raise ValueError(f"its cells have more than {MOST_TEXT:,} characters, which nobody has written for a lab")
+    return read
 
 
 def _cell(cell: dict[str, Any]) -> dict[str, str]:
