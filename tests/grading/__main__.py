@@ -37,7 +37,9 @@ async def run(only: list[str], hostile: bool, odd: bool) -> list[tuple[Outcome, 
                     found.append((outcome, bad))
                     print(f"{'ok   ' if right(outcome, bad) else 'WRONG'} {outcome.line()}", flush=True)
                     if not right(outcome, bad):
-                        print(outcome.submission.notes, *(outcome.mark.conditions if outcome.mark else ()), sep="\n      ")
+                        print(
+                            outcome.submission.notes, *(outcome.mark.conditions if outcome.mark else ()), sep="\n      "
+                        )
     return found
 
 

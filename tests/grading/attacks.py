@@ -130,10 +130,10 @@ READS = [
 import json
 cells = json.load(open("@SOLUTION@"))["cells"]
 exec("".join(next(one["source"] for one in cells if one["id"] == "predict")))""", short=True),
-    predict("hunts the disk for solutions", f"""
+    predict("hunts the disk for solutions", """
 import glob
 found = [open(one).read() for one in glob.glob("/**/*rabbitmq*.ipynb", recursive=True)]
-prediction = {{"waiting": found}}"""),
+prediction = {"waiting": found}"""),
     service("reads a secret file", TELL.format('open("@SECRET@").read()'), short=True),
     service("reads another's work", TELL.format('open("@OTHER@").read()')),
     service("reads the environment of all processes", "import glob\n" + TELL.format(
@@ -148,13 +148,16 @@ prediction = {{"waiting": found}}"""),
 WRITES = [
     service("writes the gradebook", 'open("@MARKS@", "w").write("100")\n', short=True),
     service("writes into the course's packages", 'import classroom\nopen(classroom.__file__, "a").write("#")\n'),
-    service("mounts, unshares, becomes root", """
+    service(
+        "mounts, unshares, becomes root",
+        """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 got = [libc.unshare(0x10000000), libc.mount(b"none", b"/tmp", b"tmpfs", 0, None), libc.setuid(0), os.getuid()]
 os.system("mount -o remount,rw / ; echo 100 > @MARKS@")
 raise SystemExit(str(got))
-"""),
+""",
+    ),
     service("kills all it can see", "import os, signal\nos.kill(-1, signal.SIGKILL)\n"),
 ]
 

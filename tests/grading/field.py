@@ -58,7 +58,8 @@ class Outcome:
         state = self.mark.state if self.mark and self.submission.status == "graded" else self.submission.status
         harm = [f"changed {self.changed}"] * bool(self.changed) + [f"left {self.left}"] * bool(self.left)
         harm += ["a secret was read"] * self.leaked + [f"{self.packets} packets out"] * bool(self.packets)
-        return f"{self.case.task:11} {self.case.name:52.52} {state:10} {self.earned:4g} {self.seconds:6.1f} s  {', '.join(harm)}"
+        points = f"{state:10} {self.earned:4g} {self.seconds:6.1f} s"
+        return f"{self.case.task:11} {self.case.name:52.52} {points}  {', '.join(harm)}"
 
 
 class Field:

@@ -13,7 +13,9 @@ FIRST, REST = ACK.split("\n", 1)
 BODY = "    await ledger.charge"
 
 
-def case(name: str, task: str, source: str = "", change: Any = None, file: str = "student.ipynb", short: bool = False) -> Case:
+def case(
+    name: str, task: str, source: str = "", change: Any = None, file: str = "student.ipynb", short: bool = False
+) -> Case:
     """The solved lab with the cell of a task replaced, and something done to it."""
     ids = {"05.predict": "predict", "05.confirm": "confirm", "05.ack": "ack", "03.framing": "framing"}
     return Case(name, task, {ids[task]: source} if source else {}, change, file, solved=True, short=short)
@@ -53,7 +55,16 @@ def other_kernel(made: Notebook) -> None:
 
 
 def more_cells(made: Notebook) -> None:
-    for source in ("1/0", "%matplotlib inline", "!ls", "await nothing", "while True: pass", "def broken(:", "post = 5", "prediction['held'] = 99"):
+    for source in (
+        "1/0",
+        "%matplotlib inline",
+        "!ls",
+        "await nothing",
+        "while True: pass",
+        "def broken(:",
+        "post = 5",
+        "prediction['held'] = 99",
+    ):
         made["cells"].insert(0, {"cell_type": "code", "source": source, "metadata": {}, "outputs": []})
 
 
@@ -73,7 +84,9 @@ def outputs(made: Notebook) -> None:
 
 
 def an_old_try(made: Notebook) -> None:
-    made["cells"].insert(0, {"cell_type": "code", "metadata": {}, "outputs": [], "source": FIRST + "\nraise SystemExit\n"})
+    made["cells"].insert(
+        0, {"cell_type": "code", "metadata": {}, "outputs": [], "source": FIRST + "\nraise SystemExit\n"}
+    )
 
 
 def a_helper_cell(made: Notebook) -> None:

@@ -244,10 +244,7 @@ class Broker:
         return await read(self.direct_url, name)
 
     async def control(self, *words: str) -> str:
-        """Run a program that came with the server, such as `rabbitmqctl`, against it; what it printed.
-
-        Raises BrokerError with that when it fails, NotOurs when someone else runs the broker.
-        """
+        """Run a program that came with the server, such as `rabbitmqctl`; what it printed. Raises BrokerError."""
         return await self._own("managed").control(list(words))
 
     def logs(self, lines: int = 20) -> str:

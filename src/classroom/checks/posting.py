@@ -64,7 +64,7 @@ async def posted(post, far, direct, exchange, key, body, patience, signal):  # t
                 side = await beside.channel()
                 await side.default_exchange.publish(aio_pika.Message(b"ready"), f"{signal}-ready")
                 go = await side.get_queue(f"{signal}-go")
-                while await go.get(no_ack=True, fail=False) is None:
+                while await go.get(no_ack=True, fail=False) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         return ["it said", await post(there, key, body, patience), len(returned)]
     finally:
@@ -114,7 +114,8 @@ class Place:
         ready, _ = [await self.channel.declare_queue(name) for name in names]
         posting = asyncio.create_task(self.told(exchange, "order.placed", patience=patience, far=True, signal=signal))
         try:
-            while not posting.done() and await ready.get(no_ack=True, fail=False) is None:
+            # what is waited for is in another process
+            while not posting.done() and await ready.get(no_ack=True, fail=False) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             yield posting, lambda: self.channel.default_exchange.publish(aio_pika.Message(b"go"), names[1])
         finally:

@@ -1,4 +1,4 @@
-"""The submissions of a folder: a notebook a student, or a folder a student, and nothing that leads out of the folder."""
+"""The submissions of a folder: a notebook a student, or a folder a student, and nothing from outside of it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def incoming(folder: Path, lab_file: str) -> list[Incoming]:
     Raises OSError when the folder cannot be read.
     """
     found: dict[str, Incoming] = {}
+    folder = folder.absolute()
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
         if entry.name.startswith(".") or not (entry.is_dir() or entry.suffix == ".ipynb" or entry.is_symlink()):
             continue

@@ -90,9 +90,9 @@ def unmarked(one: Incoming, lab: Lab, status: str, why: str) -> Submission:
 async def _cells(path: Path, sandboxed: bool) -> list[Cell]:
     """The cells of a notebook, read in a sandbox: a parser is not to be trusted with a hostile file."""
     runner = Runner({}, {}, READING, sandboxed)
-    driver = Driver(runner, shown=[path.absolute()])
+    driver = Driver(runner, shown=[path])
     try:
-        found = await driver.request("read", READ_LIMIT, path=str(path.absolute()))
+        found = await driver.request("read", READ_LIMIT, path=str(path))
         return msgspec.convert([{**one, "kind": one["kind"]} for one in found], list[Cell])
     except (msgspec.ValidationError, TypeError, KeyError) as error:
         raise DriverError(f"reading it gave what makes no sense: {error}") from None

@@ -2,7 +2,7 @@
 
 The judge gets the same kinds of objects as in a notebook: a broker, the ledger, services, functions. Only the
 processes behind the services and functions run elsewhere, in sandboxes. It decides by what came over the wire and by
-the ledger; what it is told by the code it judges (replies, answers, the line that says "ready") is checked for its type.
+the ledger; what it is told by the code it judges (replies, answers, the line that says "ready") is of checked types.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Runs a student's cell in a sandbox, and answers the grader's questions about what it made: plain data only.
 
-    python -m classroom.grading.inside.driver        connects to the gate; each line is a request (plain.py), each answer bears its number
+    python -m classroom.grading.inside.driver
+
+It connects to the gate. Each line is a request (plain.py), and each answer bears its number:
 
     {"id": 1, "op": "read", "path": ...}                     the cells of a notebook
     {"id": 2, "op": "run", "others": [source, ...], "cell": source}
@@ -138,7 +140,7 @@ def main() -> None:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(GATE)
     connection.sendall(b"ask\n")
-    operations = {"read": cells.read, "run": notebook.run, "look": notebook.look, "ask": notebook.ask}
+    operations: dict[str, Any] = {"read": cells.read, "run": notebook.run, "look": notebook.look, "ask": notebook.ask}
 
     def answer(request: dict[str, Any]) -> None:
         number, operation = request.pop("id"), operations[request.pop("op")]

@@ -8,19 +8,27 @@ server in here (`dial 7 21235`). Nothing depends on the honesty of this process:
 which may kill it or talk to the gate itself, and would only cut its own wires.
 """
 
+from __future__ import annotations
+
 import os
 import resource
 import socket
 import sys
 import time
 
-open_ends = []  # connections of the program's from which bytes may still come
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not `typing`: it takes longer to import than the rest
+    import asyncio
+
+    Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+open_ends: list[Ends] = []  # connections of the program's from which bytes may still come
 GATE = os.environ.get("CLASSROOM_GATE", "/gate/socket")
 CHUNK = 65536
 LAST_BYTES = 1.0  # seconds; a program that left children behind may keep its connections open
 
 
-def confine(user, memory, processes, cpu, file, files):
+def confine(user: int, memory: int, processes: int, cpu: int, file: int, files: int) -> None:
     """Limits first, then the rights: they do not come back."""
     for name, value in (
         ("AS", memory), ("CPU", cpu), ("FSIZE", file), ("NOFILE", files), ("CORE", 0), ("NPROC", processes)
@@ -35,7 +43,7 @@ def confine(user, memory, processes, cpu, file, files):
         os.setresuid(user, user, user)
 
 
-def listener(port):
+def listener(port: int) -> socket.socket:
     """A server's socket on a port of the loopback interface; its connections wait until somebody takes them."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,7 +52,7 @@ def listener(port):
     return made
 
 
-def start(program):
+def start(program: list[str]) -> int:
     """The program as a child, with what else was inherited: the descriptor that tells that it is ready."""
     pid = os.fork()
     if pid == 0:
@@ -56,7 +64,7 @@ def start(program):
     return pid
 
 
-async def pipe(reader, writer):
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Bytes one way, to their end."""
     try:
         while data := await reader.read(CHUNK):
@@ -68,10 +76,10 @@ async def pipe(reader, writer):
         writer.close()
 
 
-async def join(mine, other):
+async def join(mine: Ends, other: Ends) -> None:
     """A connection of the program's and one of the gate's, both ways."""
 
-    async def leave():
+    async def leave() -> None:
         open_ends.append(mine)
         try:
             await pipe(mine[0], other[1])
@@ -85,17 +93,17 @@ async def join(mine, other):
             writer.close()
 
 
-async def gate(words):
+async def gate(words: str) -> Ends:
     """A connection to the gate, and what it is for."""
     reader, writer = await asyncio.open_unix_connection(GATE)
     writer.write(f"{words}\n".encode())
     return reader, writer
 
 
-async def lead(port, made):
+async def lead(port: int, made: socket.socket) -> None:
     """Connections to a port are led to the gate."""
 
-    async def taken(reader, writer):
+    async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             other = await gate(f"out {port}")
         except OSError:
@@ -106,7 +114,7 @@ async def lead(port, made):
     await asyncio.start_server(taken, sock=made)
 
 
-async def dial(number, port):
+async def dial(number: str, port: int) -> None:
     """The grader wants a connection to a server in here."""
     try:
         mine = await asyncio.open_connection("127.0.0.1", port)
@@ -117,12 +125,12 @@ async def dial(number, port):
     await join(mine, await gate(f"in {number} open"))
 
 
-async def serve(ports):
+async def serve(ports: dict[int, socket.socket]) -> None:
     """Lead the ports, and do what the grader asks for."""
     for port, made in ports.items():
         await lead(port, made)
     reader, writer = await gate("control")
-    tasks = set()
+    tasks: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
         verb, *words = line.decode().split()
         if verb == "listen" and int(words[0]) not in ports:
@@ -136,7 +144,7 @@ async def serve(ports):
             task.add_done_callback(tasks.discard)
 
 
-def ended(pid):
+def ended(pid: int) -> None:
     """Wait for the program, pass on what it had written, and end as it did."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     end = time.monotonic() + LAST_BYTES
