@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from classroom.brokers import Broker
 from classroom.grading.accounts import Accounts
@@ -35,6 +36,7 @@ RABBITMQ = "CLASSROOM_RABBITMQ_URL"
 WANTS_RABBITMQ = re.compile(r"start_broker\(\s*[\"']rabbitmq[\"']")
 ADDRESS = re.compile(r"\w+://(?:[^/@\s]*@)?127\.0\.0\.1:(\d{1,5})\b")
 OURS = ("CLASSROOM_",)  # settings of the grader's own process
+NO_HISTORY = Config(HistoryManager={"enabled": False})  # its file is shared with all notebooks of this user
 
 
 @dataclass
@@ -73,14 +75,15 @@ async def world(given: Sequence[str], accounts: Accounts, own_broker: bool = Fal
     RabbitMQ is the warm one, by an account that is used once; with `own_broker` it is one of its own, which may be
     broken. A given cell that fails, since it builds on a student's, is passed over.
     """
-    InteractiveShell.clear_instance()
-    shell = InteractiveShell()
+    shell = InteractiveShell(config=NO_HISTORY)
+    shell.showtraceback = lambda *_, **__: None  # nobody reads it, and to make one takes long
     register(shell)
     before = dict(os.environ)
     account = ""
     try:
         if not own_broker and any(map(WANTS_RABBITMQ.search, given)):
             account = os.environ[RABBITMQ] = await accounts.take()
+            os.environ["CLASSROOM_ENGINE"] = "auto"  # an engine that is asked for would come before the address
         for cell in given:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CELL_LIMIT):
