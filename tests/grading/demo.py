@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from classroom.grading.grade import main as grade
-from classroom.grading.report import GradeRun, read
 from mutants import lab05
 from mutants.mutant import Mutant
+
+from classroom.grading.grade import main as grade
+from classroom.grading.report import GradeRun, read
 
 from .notebooks import notebook, path_of, reference
 from .odd import ODD

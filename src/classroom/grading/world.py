@@ -76,7 +76,8 @@ async def world(given: Sequence[str], accounts: Accounts, own_broker: bool = Fal
     broken. A given cell that fails, since it builds on a student's, is passed over.
     """
     shell = InteractiveShell(config=NO_HISTORY)
-    shell.showtraceback = lambda *_, **__: None  # nobody reads it, and to make one takes long
+    # nobody reads a traceback here, and to make one takes long
+    shell.showtraceback = lambda *_, **__: None  # type: ignore[method-assign]
     register(shell)
     before = dict(os.environ)
     account = ""
