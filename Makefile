@@ -14,7 +14,7 @@ IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or ne
 	exec "$(PYTHON)" -I src/classroom/bootstrap.py
 IN_DEV = $(IN_VENV) --dev
 
-.PHONY: help lab test setup doctor faults fuzz interop mutants lint labs notebooks pins clean
+.PHONY: help lab test setup doctor faults fuzz interop mutants attacks grade-demo lint labs notebooks pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,14 @@ faults: ## every transport, broken in every way, as a table (ARGS="--only Kafka 
 mutants: export PYTHONPATH = tests
 mutants: ## the labs' checks, checked: wrong solutions are refused, the right ones pass (ARGS="--only 05.ack --resume ...")
 	$(IN_DEV) -m mutants $(ARGS)
+
+attacks: export PYTHONPATH = tests
+attacks: ## hostile and odd submissions, graded, as a table (ARGS="--only bomb --every 5 --attacks")
+	$(IN_DEV) -m grading $(ARGS)
+
+grade-demo: export PYTHONPATH = tests
+grade-demo: ## a hundred submissions with known marks, graded (ARGS="--count 12 --workers 2")
+	$(IN_DEV) -m grading.demo $(ARGS)
 
 doctor: ## show what would serve each broker on this machine (works before any set-up)
 	@exec "$(or $(PYTHON),python3)" src/classroom/doctor.py

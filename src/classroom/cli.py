@@ -31,6 +31,13 @@ def lab(options: list[str]) -> int:
     return main(options)
 
 
+def grade(options: list[str]) -> int:
+    """Mark a folder of submissions, each in a sandbox; for instructors."""
+    from classroom.grading.grade import main
+
+    return main(options)
+
+
 def notebooks(options: list[str]) -> int:
     """Generate labs, execute notebooks, refuse what is stale; has commands of its own."""
     from classroom.notebooks import main
@@ -45,7 +52,7 @@ def progress(options: list[str]) -> int:
     return main(options)
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress}
+COMMANDS = {"doctor": doctor, "fetch": fetch, "grade": grade, "lab": lab, "notebooks": notebooks, "progress": progress}
 
 
 def main(argv: list[str] | None = None) -> int:

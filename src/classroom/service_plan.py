@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+from classroom.keeper_link import Child
 
 if TYPE_CHECKING:
     from classroom.brokers import Broker
 
-__all__ = ["Plan", "ServiceError", "moved", "queue_options"]
+__all__ = ["Plan", "Runner", "ServiceError", "moved", "queue_options"]
 
 MOST_PREFETCH = 65_535  # AMQP has two bytes for it
 LONGEST_WAIT = 3600  # seconds
@@ -51,6 +53,32 @@ def queue_options(
     return tuple(words)
 
 
+class Runner(Protocol):
+    """Who starts a service's processes in another way than as children of this kernel, such as in a sandbox."""
+
+    def spawn(
+        self,
+        service: str,
+        number: int,
+        program: Sequence[str],
+        *,
+        environment: dict[str, str],
+        log: Path,
+        shown: Sequence[Path],
+        ports: Sequence[int],
+    ) -> Child:
+        """Start a replica: `program` are the words behind `python`, `shown` what it reads, `ports` where it serves."""
+
+    def crash(
+        self,
+        name: str,
+        replicas: Callable[[], Sequence[Any]],
+        bring_back: Callable[[], Awaitable[None]],
+        plan: dict[str, Any],
+    ) -> Any:
+        """A crash at a point of its work, as `ServiceHandle.crash_at` returns it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a cell asks for: its code and its options. `broker_url` gives None for TCP and gRPC, which need none."""
@@ -64,6 +92,7 @@ class Plan:
     http: bool
     proto: str | None = None  # the absolute path of the .proto file (gRPC)
     queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
+    runner: Runner | None = None  # None: processes of this kernel
 
 
 def moved(plan: Plan, on: Broker | str, proto: str | None = None) -> Plan:
