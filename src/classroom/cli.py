@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def doctor(options: list[str]) -> int:
@@ -45,7 +46,31 @@ def progress(options: list[str]) -> int:
     return main(options)
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress}
+def try_(options: list[str]) -> int:
+    """Run a lab from top to bottom in a fresh kernel, and show each check."""
+    from classroom.tryout import main
+
+    return main(options)
+
+
+def release(options: list[str]) -> int:
+    """For instructors: what students get of a lab, as a folder and a zip file, or as a course for nbgrader."""
+    from classroom.grading.release import main
+
+    return main(options)
+
+
+def report(options: list[str]) -> int:
+    """For instructors: feedback, gradebooks and a class report from what `classroom grade` found."""
+    from classroom.grading.outputs import main
+
+    return main(options)
+
+
+INSTRUCTORS = {"release": release, "report": report}  # students get no src/classroom/grading
+COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress, "try": try_}
+if Path(__file__).with_name("grading").is_dir():
+    COMMANDS |= INSTRUCTORS
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -68,7 +68,7 @@ async def check(name: str, *, names: Mapping[str, Any] | None = None, seed: int 
     if under_nbgrader.runs():
         if under_nbgrader.unknown(result):
             result = await _judged(name, task, names, seed)  # a broker may have died: once more
-        under_nbgrader.conclude(result)
+        result = under_nbgrader.conclude(result)
     progress.note("check", name, passed=result.passed)
     return result
 

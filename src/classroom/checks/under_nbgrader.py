@@ -14,7 +14,7 @@ import sys
 
 from classroom.checks.result import Result
 
-__all__ = ["NotJudged", "NotPassed", "conclude", "runs"]
+__all__ = ["NotJudged", "NotPassed", "Plain", "conclude", "runs", "unknown"]
 
 
 class NotPassed(AssertionError):
@@ -23,6 +23,13 @@ class NotPassed(AssertionError):
 
 class NotJudged(Exception):
     """A task could not be judged, for example because a broker died. nbgrader then asks for marking by hand."""
+
+
+class Plain(Result):
+    """A result that a cell prints: of a value that a cell shows, nbgrader would try to read points."""
+
+    def _ipython_display_(self) -> None:
+        print(repr(self))
 
 
 def runs() -> bool:
@@ -35,8 +42,8 @@ def unknown(result: Result) -> bool:
     return not result.passed and all(one.passed is not False for one in result.conditions)
 
 
-def conclude(result: Result) -> None:
-    """Leave in the cell what nbgrader reads. Raises `NotPassed` or `NotJudged` where there are no points to give."""
+def conclude(result: Result) -> Result:
+    """Leave in the cell what nbgrader reads: of a passed task, text. Raises `NotPassed` or `NotJudged` for others."""
     from IPython.display import clear_output
 
     sys.stdout.flush()
@@ -46,3 +53,4 @@ def conclude(result: Result) -> None:
         raise NotJudged(f"this could not be judged, and is to be marked by hand.\n{result!r}")
     if not result.passed:
         raise NotPassed(f"\n{result!r}")
+    return Plain(result.name, result.title, result.conditions)
