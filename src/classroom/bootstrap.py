@@ -236,7 +236,7 @@ def own_index() -> str:
 
 
 def install(uv: str, groups: list[str], other: Path | None = None) -> None:
-    """Bring .venv, or an `other` environment, to what uv.lock names: from the addresses in it, or this machine's index."""
+    """Bring .venv, or an `other` one, to what uv.lock names: from the addresses in it, or from this machine's index."""
     index, venv = own_index(), other or VENV
     if index.rstrip("/") in ("", PYPI):
         os.environ.update({"UV_PROJECT_ENVIRONMENT": str(other)} if other else {})

@@ -80,6 +80,8 @@ def main(argv: list[str]) -> int:
         for _, text in verdicts:
             print(f"\n{text}")
         good = sum(passed is True for passed, _ in verdicts)
-        print(f"\n{path}: {good} of {len(verdicts)} checks passed. These are the public checks; prose is read by people.")
+        print(
+            f"\n{path}: {good} of {len(verdicts)} checks passed. These are the public checks; prose is read by people."
+        )
         bad += len(verdicts) - good
     return 1 if bad else 0

@@ -19,7 +19,6 @@ NEEDED = ("pyproject.toml", "uv.lock", "environment.yml", "LICENSE")
 NOT_FOR_STUDENTS = ("src/classroom/grading",)
 RUN = 3  # lines of an answer, one after the other, that no other text has by chance
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # in a zip file: equal contents are equal files
-ALSO = "    "
 
 
 class ReleaseError(Exception):
@@ -36,7 +35,7 @@ def notebooks_of(root: Path, lab: str) -> tuple[Path, Path]:
 
 
 def contents(root: Path, lab: str) -> dict[str, bytes]:
-    """The files of a bundle, by their path in it. Raises `ReleaseError` where the lab is stale, or an answer is in it."""
+    """The files of a bundle, by path. Raises `ReleaseError` where the lab is stale, or an answer is in a file."""
     solution, handed_out = notebooks_of(root, lab)
     if not handed_out.exists() or read(handed_out).cells != make_lab(read(solution)).cells:
         raise ReleaseError(f"labs/{handed_out.name} is not what solutions/{solution.name} gives. Run `make labs`.")
@@ -78,7 +77,7 @@ def leaks(files: Mapping[str, bytes], solution: Notebook, lab: Notebook) -> Iter
     for name, data in files.items():
         text = [line for raw in _text(name, data) if (line := raw.strip())]
         if lines & {*text} or runs & {*zip(*(text[n:] for n in range(RUN)), strict=False)}:
-            yield f"{ALSO}{name}"
+            yield f"    {name}"
 
 
 def _text(name: str, data: bytes) -> list[str]:
@@ -98,7 +97,7 @@ def _makefile(course: str, notebook: str) -> str:
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write a bundle as `folder`, and beside it as a zip file; the zip file. Raises `ReleaseError` where it is there."""
+    """Write a bundle as `folder` and beside it as a zip file, which is returned. Raises `ReleaseError` where it exists."""
     archive = folder.with_name(f"{folder.name}.zip")
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError(f"{folder} is there already, and is not empty. Remove it, or choose another by --out.")

@@ -1,7 +1,7 @@
 """`classroom release LAB`: what students get of one lab, and a course for nbgrader, for those who use it.
 
-    classroom release 05                            released/lab-05/ and released/lab-05.zip, to hand out
-    classroom release 05 --nbgrader course          course/source, course/release, course/nbgrader_config.py, the gradebook
+classroom release 05                            released/lab-05/ and released/lab-05.zip, to hand out
+classroom release 05 --nbgrader course          course/source, course/release, course/nbgrader_config.py, the gradebook
 """
 
 from __future__ import annotations
