@@ -97,7 +97,7 @@ def _makefile(course: str, notebook: str) -> str:
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write a bundle as `folder` and beside it as a zip file, which is returned. Raises `ReleaseError` where it exists."""
+    """Write a bundle as `folder`, and beside it as a zip file: its path. Raises `ReleaseError` where it exists."""
     archive = folder.with_name(f"{folder.name}.zip")
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError(f"{folder} is there already, and is not empty. Remove it, or choose another by --out.")

@@ -90,7 +90,8 @@ def _students(run: GradeRun) -> Table:
     rows = []
     for one in run.submissions:
         earned = {task.task: points(task.earned) for task in one.tasks}
-        rows.append([one.student, points(one.earned), *(earned.get(task, "–") for task in tasks), _open(one)])
+        total = points(one.earned if one.status == "graded" else None)
+        rows.append([one.student, total, *(earned.get(task, "–") for task in tasks), _open(one)])
     return "Students", ("Student", "Points", *tasks, "Still open"), rows, "no submissions"
 
 

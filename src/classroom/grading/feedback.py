@@ -64,7 +64,7 @@ def _state(task: TaskMark) -> Markup:
 
 def _task(task: TaskMark) -> Markup:
     parts: list[Child] = [tag("h2", visible(f"{task.task}: {task.title}"))]
-    parts.append(tag("p", _state(task), f", {points(task.earned)} of {points(task.possible)} points."))
+    parts.append(tag("p", _state(task), f", {_earned(task)}."))
     if task.earned is None or task.state == "missing":
         parts.append(tag("p", OPEN.get(task.state, "")))
     if task.conditions:
@@ -77,15 +77,20 @@ def _task(task: TaskMark) -> Markup:
     return tag("section", *parts)
 
 
+def _earned(task: TaskMark) -> str:
+    most = points(task.possible)
+    return f"up to {most} points" if task.earned is None else f"{points(task.earned)} of {most} points"
+
+
 BY_HAND = "By hand: "  # in a task's note, before the words for the student
 
 
 def _conditions(task: TaskMark) -> Markup:
     rows: list[list[Child]] = [
-        [tag("span", MARKS[one.passed], class_=OF_CONDITIONS[one.passed]), HIDDEN if one.hidden else one.text]
+        [HIDDEN if one.hidden else one.text, tag("span", MARKS[one.passed], class_=OF_CONDITIONS[one.passed])]
         for one in task.conditions
     ]
-    return table(f"Conditions of {task.task}", ("Result", "Condition"), rows)
+    return table(f"Conditions of {task.task}", ("Condition", "Result"), rows)
 
 
 def _broken(one: ConditionMark) -> Markup:
@@ -101,7 +106,7 @@ def _broken(one: ConditionMark) -> Markup:
 def _life(one: ConditionMark) -> Markup:
     """The life of one message for which it did not hold: a table, and a picture of it."""
     whose = f"message {one.message}" if one.message else "one message"
-    rows = [[f"{event.after:+.3f} s", event.process, event.what, event.detail] for event in one.life]
+    rows = [[f"{event.after:+.3f}\N{NO-BREAK SPACE}s", event.process, event.what, event.detail] for event in one.life]
     shown = table(f"The life of {whose}", ("After", "Who", "What", "Details"), rows)
     if len(one.life) < DRAWN:
         return shown

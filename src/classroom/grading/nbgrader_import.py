@@ -29,9 +29,11 @@ def bring_in(course: Path, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         for student, one in wanted["students"].items():
             book.update_or_create_student(student)
             book.update_or_create_submission(assignment, student)
-            for cell, mark in one["cells"].items():
-                given += _marked(book, mark, cell, notebook, assignment, student)
             path = course / "autograded" / student / assignment / f"{notebook}.ipynb"
+            before, now = _sources(path.read_text(encoding="utf-8") if path.exists() else ""), _sources(one["text"])
+            for cell, mark in one["cells"].items():
+                changed = bool(before) and before.get(mark["answer"]) != now.get(mark["answer"])
+                given += _marked(book, mark, changed, cell, notebook, assignment, student)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             path.write_text(one["text"], encoding="utf-8")
@@ -39,13 +41,23 @@ def bring_in(course: Path, wanted: dict[str, Any]) -> list[dict[str, Any]]:
     return given
 
 
-def _marked(book: Any, mark: dict[str, Any], cell: str, *place: str) -> list[dict[str, Any]]:
-    """Write one mark; what a person has given for that cell, if anything."""
+def _sources(notebook: str) -> dict[str, str]:
+    """The sources of a notebook's cells, by id; of no notebook, {}."""
+    cells = json.loads(notebook)["cells"] if notebook else []
+    return {str(cell.get("id")): "".join(cell["source"]) for cell in cells}
+
+
+def _marked(book: Any, mark: dict[str, Any], changed: bool, cell: str, *place: str) -> list[dict[str, Any]]:
+    """Write one mark; what a person has given for that cell, if anything.
+
+    Where the answer has `changed` since, a person is asked to look again, and what was given counts in nbgrader only.
+    """
     grade = book.find_grade(cell, *place)
     grade.auto_score = mark["auto"]
+    old = changed and grade.manual_score is not None
     if grade.manual_score is None and mark["hand"] is not None:
         grade.manual_score = mark["hand"]
-    grade.needs_manual_grade = grade.auto_score is None and grade.manual_score is None
+    grade.needs_manual_grade = old or (grade.auto_score is None and grade.manual_score is None)
     comment = ""
     try:
         note = book.find_comment(mark["answer"], *place)
@@ -54,7 +66,7 @@ def _marked(book: Any, mark: dict[str, Any], cell: str, *place: str) -> list[dic
         comment = note.manual_comment or ""
     except MissingEntry:
         pass  # the answer's cell is none that comments can be given to
-    if grade.manual_score is None:
+    if grade.manual_score is None or old:
         return []
     return [{"student": place[-1], "cell": cell, "points": grade.manual_score, "comment": comment}]
 

@@ -98,7 +98,8 @@ p{{margin:.5rem 0}}.dim{{color:var(--dim)}}.total{{font-size:1.15rem}}
 table{{border-collapse:collapse}}
 caption{{text-align:left;color:var(--dim);padding-bottom:.25rem}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem 1.1rem .3rem 0;border-bottom:1px solid var(--dim)}}
-th{{font-weight:600}}td.number,th.number{{text-align:right}}
+th{{font-weight:600}}tbody th{{font-weight:500}}
+h2+.scrolls caption{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 .bad{{color:var(--bad);font-weight:600}}.good{{color:var(--good)}}.open{{color:var(--warn);font-weight:600}}
 .box{{border-left:4px solid var(--bad);padding:.1rem 0 .1rem 1rem;margin:1.25rem 0}}.box h3{{margin-top:.2rem}}
 .note{{border-left:4px solid var(--warn);padding:.1rem 0 .1rem 1rem;margin:1rem 0}}
