@@ -71,7 +71,7 @@ def python(arguments: Sequence[str], folder: Path, given: str = "") -> str:
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise NbgraderError(f"`{' '.join(map(str, arguments))[:200]}` failed (exit code {done.returncode}):\n{last}")
-    return done.stdout + done.stderr
+    return done.stdout
 
 
 def nbgrader(*arguments: str, course: Path) -> str:

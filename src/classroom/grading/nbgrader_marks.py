@@ -85,11 +85,13 @@ def _fill(notebook: Notebook, task: TaskMark, name: str, answers: Mapping[str, s
         if cell.id == name and task.kind == "prose":
             cell.source = "**The student's answer:**\n\n" + _verbatim(task.answer or "(nothing was written)")
         elif cell.id == name:
-            cell.source = visible(answers.get(task.cell or name, NOT_SHOWN))[:LONGEST]
+            instead = NOTHING if task.state == "missing" else NOT_SHOWN
+            cell.source = visible(answers.get(task.cell or name, instead))[:LONGEST]
         elif cell.id == f"{name}-check":
             cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="\n".join(_words(task)) + "\n")]
 
 
+NOTHING = "# No answer was found."
 NOT_SHOWN = "# The answer is not shown here: give its folder by --submissions, or look into the student's notebook."
 
 
