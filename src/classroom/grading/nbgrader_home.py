@@ -25,6 +25,7 @@ __all__ = ["HOME", "NbgraderError", "is_here", "nbgrader", "python"]
 
 HOME = ROOT / ".venv-nbgrader"
 STAMP = HOME / "set-up.json"
+NOT_THERE = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 LIMIT = 600  # seconds for one command of nbgrader
 
 
@@ -80,10 +81,13 @@ def nbgrader(*arguments: str, course: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of its processes: its own programs come first, and nobody's progress is written."""
+    """The environment of its processes: its own programs come first, and nobody's progress is written.
+
+    It may keep compiled modules: without them, the import of nbgrader alone takes seconds each time.
+    """
     path = f"{HOME / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     own = {"PATH": path, "VIRTUAL_ENV": str(HOME), "CLASSROOM_PROGRESS": os.devnull}
-    return {name: value for name, value in os.environ.items() if name != "PYTHONHOME"} | own
+    return {name: value for name, value in os.environ.items() if name not in NOT_THERE} | own
 
 
 def main() -> int:
