@@ -53,6 +53,13 @@ def try_(options: list[str]) -> int:
     return main(options)
 
 
+def grade(options: list[str]) -> int:
+    """For instructors: mark a folder of submissions, each in a sandbox."""
+    from classroom.grading.grade import main
+
+    return main(options)
+
+
 def release(options: list[str]) -> int:
     """For instructors: what students get of a lab, as a folder and a zip file, or as a course for nbgrader."""
     from classroom.grading.release import main
@@ -67,7 +74,7 @@ def report(options: list[str]) -> int:
     return main(options)
 
 
-INSTRUCTORS = {"release": release, "report": report}  # students get no src/classroom/grading
+INSTRUCTORS = {"grade": grade, "release": release, "report": report}  # students get no src/classroom/grading
 COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress, "try": try_}
 if Path(__file__).with_name("grading").is_dir():
     COMMANDS |= INSTRUCTORS

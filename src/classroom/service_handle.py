@@ -226,6 +226,10 @@ class ServiceHandle:
         Raises ValueError for no such point; TimeoutError when a process does not answer, as one that is paused.
         """
         victims = self._fleet
+        if (runner := victims.wanted.runner) is not None:
+            checked = plan_of(point, nth, replica, probability, seed)
+            crash: Crash = runner.crash(self.name, lambda: victims.replicas, self._bring_back, checked)
+            return crash
         return Crash(
             self.name,
             victims.crashes,

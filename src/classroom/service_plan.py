@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
-__all__ = ["Plan", "ServiceError", "queue_options"]
+from classroom.keeper_link import Child
+
+__all__ = ["Plan", "Runner", "ServiceError", "queue_options"]
 
 MOST_PREFETCH = 65_535  # AMQP has two bytes for it
 
@@ -36,6 +40,32 @@ def queue_options(
     return tuple(words)
 
 
+class Runner(Protocol):
+    """Who starts a service's processes in another way than as children of this kernel, such as in a sandbox."""
+
+    def spawn(
+        self,
+        service: str,
+        number: int,
+        program: Sequence[str],
+        *,
+        environment: dict[str, str],
+        log: Path,
+        shown: Sequence[Path],
+        ports: Sequence[int],
+    ) -> Child:
+        """Start a replica: `program` are the words behind `python`, `shown` what it reads, `ports` where it serves."""
+
+    def crash(
+        self,
+        name: str,
+        replicas: Callable[[], Sequence[Any]],
+        bring_back: Callable[[], Awaitable[None]],
+        plan: dict[str, Any],
+    ) -> Any:
+        """A crash at a point of its work, as `ServiceHandle.crash_at` returns it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a cell asks for: its code and its options. `broker_url` gives None for TCP and gRPC, which need none."""
@@ -49,3 +79,4 @@ class Plan:
     http: bool
     proto: str | None = None  # the absolute path of the .proto file (gRPC)
     queue: tuple[str, ...] = ()  # options of the queue, as `postoffice run` takes them
+    runner: Runner | None = None  # None: processes of this kernel

@@ -38,14 +38,13 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any, NoReturn
 
-from classroom.service_fleet import MOST_REPLICAS, services_loop
+from classroom.service_fleet import MOST_REPLICAS, OWN_PORT, services_loop
 from classroom.service_handle import ONE_ON_TCP, ServiceHandle
 from classroom.service_plan import Plan, ServiceError, queue_options
 from classroom.service_text import as_html
 
-__all__ = ["ServiceError", "ServiceHandle", "register"]
+__all__ = ["ServiceError", "ServiceHandle", "parsed", "register"]
 
-OWN_PORT = ("tcp", "grpc")  # what needs no broker
 REFRESH = 0.2  # seconds between two updates of a live output
 SHOWN_LINES = 12
 
@@ -70,6 +69,26 @@ def _parser() -> _Parser:
     return parser
 
 
+def parsed(line: str) -> argparse.Namespace:
+    """The options of a first line, what stands behind %%service. Raises ServiceError for what cannot be."""
+    try:
+        options, unknown = _parser().parse_known_args(shlex.split(line))
+    except ValueError as error:
+        raise ServiceError(f"%%service: {error} in {line!r}") from None
+    if unknown:
+        _parser().error(f"unknown: {' '.join(unknown)}")
+    if not options.on:
+        _parser().error("--on is missing: tcp, grpc, or a variable that holds a broker, or an address")
+    if not 1 <= options.replicas <= MOST_REPLICAS:
+        raise ServiceError(f"%%service: --replicas takes 1 to {MOST_REPLICAS}, not {options.replicas}")
+    own = options.on.partition("://")[0]
+    if options.replicas > 1 and own in OWN_PORT:
+        raise ServiceError(f"%%service: --replicas {options.replicas} --on {own}: {ONE_ON_TCP}")
+    if options.replicas > 1 and options.http:
+        raise ServiceError("%%service: --http goes with one replica only: one process owns the HTTP port")
+    return options
+
+
 class ServiceMagic:
     """The magic of one IPython shell: its services, and their live outputs."""
 
@@ -80,7 +99,7 @@ class ServiceMagic:
         self.views: dict[str, View] = {}
 
     def __call__(self, line: str, cell: str) -> None:
-        options = self._options(line)
+        options = parsed(line)
         name = options.name
         self._check_name(name)
         source = f"# %%service {line}\n{cell}"  # keeps the line numbers of the cell
@@ -104,24 +123,6 @@ class ServiceMagic:
             self.views[name].close()
         handle.deploy(plan)
         self._show(handle)
-
-    def _options(self, line: str) -> argparse.Namespace:
-        try:
-            options, unknown = _parser().parse_known_args(shlex.split(line))
-        except ValueError as error:
-            raise ServiceError(f"%%service: {error} in {line!r}") from None
-        if unknown:
-            _parser().error(f"unknown: {' '.join(unknown)}")
-        if not options.on:
-            _parser().error("--on is missing: tcp, grpc, or a variable that holds a broker, or an address")
-        if not 1 <= options.replicas <= MOST_REPLICAS:
-            raise ServiceError(f"%%service: --replicas takes 1 to {MOST_REPLICAS}, not {options.replicas}")
-        own = options.on.partition("://")[0]
-        if options.replicas > 1 and own in OWN_PORT:
-            raise ServiceError(f"%%service: --replicas {options.replicas} --on {own}: {ONE_ON_TCP}")
-        if options.replicas > 1 and options.http:
-            raise ServiceError("%%service: --http goes with one replica only: one process owns the HTTP port")
-        return options
 
     @staticmethod
     def _proto(options: argparse.Namespace) -> str | None:

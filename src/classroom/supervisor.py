@@ -48,16 +48,17 @@ class Supervisor:
         cwd: Path | None = None,
         log: Path,
         pass_ready: bool = False,
+        kind: type[Child] = Child,
     ) -> Child:
         """Start a process in a group of its own; its output goes to the file `log`, of bounded size.
 
         `env` is its whole environment (None: this process's). With `pass_ready`, the text `{ready_fd}` in
         `argv` becomes the number of a descriptor; what the child writes to it, up to a newline, is
-        `Child.ready_line()`. Blocks for a few milliseconds. Raises OSError when the program cannot be
-        started, SupervisorError when there is no keeper to start it.
+        `Child.ready_line()`. The child is of the class `kind`. Blocks for a few milliseconds. Raises OSError
+        when the program cannot be started, SupervisorError when there is no keeper to start it.
         """
         link = self._connected()
-        child = Child(link, link.next_id(), argv, log)
+        child = kind(link, link.next_id(), argv, log)
         link.children[child._ident] = child
         try:
             child.pid = link.request(

@@ -54,6 +54,7 @@ class Engine(Protocol):
     def pause(self) -> None: ...
     def unpause(self) -> None: ...
     def logs(self, lines: int) -> str: ...
+    async def control(self, argv: list[str]) -> str: ...
 
 
 class Urls(NamedTuple):
@@ -241,6 +242,10 @@ class Broker:
         from classroom.letters import read
 
         return await read(self.direct_url, name)
+
+    async def control(self, *words: str) -> str:
+        """Run a program that came with the server, such as `rabbitmqctl`; what it printed. Raises BrokerError."""
+        return await self._own("managed").control(list(words))
 
     def logs(self, lines: int = 20) -> str:
         """The last lines that its server printed. Raises NotOurs when someone else runs it."""

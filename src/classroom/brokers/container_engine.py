@@ -167,6 +167,18 @@ class ContainerEngine:
             if self.disk is not None:
                 self.disk.remove()
 
+    async def control(self, argv: list[str]) -> str:
+        """Run a program in the container. Raises BrokerError when it fails."""
+        code, printed = await asyncio.to_thread(self._execute, argv)
+        if code:
+            raise BrokerError(f"{argv[0]} fails with exit code {code}: {printed.strip()[:1000]}")
+        return printed
+
+    def _execute(self, argv: list[str]) -> tuple[int, str]:
+        with _explained():
+            code, printed = self._wrapped.exec_run(argv)
+        return int(code), printed.decode(errors="replace")
+
     def logs(self, lines: int) -> str:
         if self._wrapped is None:
             return ""

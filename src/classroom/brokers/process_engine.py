@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -110,6 +111,23 @@ class ProcessEngine:
             supervisor().forget(self.folder)
         for port in self._spare:
             port.release()
+
+    async def control(self, argv: list[str]) -> str:
+        """Run a program that stands beside the server's own. Raises BrokerError when it fails."""
+        main = self._commands()[-1]
+        program = str(Path(main.argv[0]).with_name(argv[0]))
+        running = await asyncio.create_subprocess_exec(
+            program,
+            *argv[1:],
+            env=main.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed = (await running.communicate())[0].decode(errors="replace")
+        if running.returncode:
+            raise BrokerError(f"{argv[0]} fails with exit code {running.returncode}: {printed.strip()[:1000]}")
+        return printed
 
     def logs(self, lines: int) -> str:
         return "\n".join(self._main.tail(lines)) if self._main is not None else ""

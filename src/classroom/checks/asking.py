@@ -3,6 +3,18 @@
 In a notebook the function runs in a thread of the kernel. A grader hands a check an `Elsewhere` in the function's
 place, and the code runs in a process that the grader does not trust. So a check never calls what it judges, never
 hands it an object, and never uses an object that came from it.
+
+Where plain data is not enough, as for a class, or a function that wants a connection, an *adapter* stands beside the
+learner's code and makes plain data of it:
+
+    def fed(decoder, pieces):
+        instance = decoder()
+        return [instance.feed(piece) for piece in pieces]
+
+    answer = await ask(Decoder, [b"2#", b"{}"], via=fed)
+
+A grader sends an adapter's source to the other process. So it is a function of its own, which imports in its body all
+that it uses, and holds no expected value: the learner's code can read it.
 """
 
 from __future__ import annotations
@@ -39,11 +51,11 @@ class Elsewhere(ABC):
     """A function whose code runs in another process, which is not trusted."""
 
     @abstractmethod
-    async def ask(self, *arguments: Any, limit: float) -> Answer:
+    async def ask(self, *arguments: Any, limit: float, via: Callable[..., Any] | None = None) -> Answer:
         """As `ask`: the answer is plain data, whatever the other side sent."""
 
 
-async def ask(function: Any, *arguments: Any, limit: float = LIMIT) -> Answer:
+async def ask(function: Any, *arguments: Any, limit: float = LIMIT, via: Callable[..., Any] | None = None) -> Answer:
     """Call a learner's function, an async one too, and tell how it ended.
 
     Args:
@@ -51,11 +63,13 @@ async def ask(function: Any, *arguments: Any, limit: float = LIMIT) -> Answer:
         arguments: plain data: None, bool, int, float, str, bytes, and lists and dicts of these. An address, not a
             connection.
         limit: seconds after which it is stopped.
+        via: an adapter, called in the function's place with the function before the arguments.
     """
     if isinstance(function, Elsewhere):
-        return await function.ask(*arguments, limit=limit)
+        return await function.ask(*arguments, limit=limit, via=via)
+    called, given = (via, (function, *arguments)) if via else (function, arguments)
     try:
-        value = await in_thread(lambda: _call(function, arguments), limit)
+        value = await in_thread(lambda: _call(called, given), limit)
     except TooLong:
         return Answer(None, "TooLong", f"no answer within {limit:g} s; it was stopped")
     except asyncio.CancelledError:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from classroom.checks import trials
+from classroom.checks.asking import ask
 from classroom.checks.result import Condition, Result
-from classroom.checks.trials import attempt
+from classroom.checks.trials import attempt, value_of
 
 TEXTS = ['{"a":1}', '"é"', '"🚀"', '{"who":"Zoë 🚀👩‍🚀"}', '"3#x, and a # more"', "[]", '"' + "é🚀" * 40 + '"']
 GARBAGE = [b"abc#{}", b"#{}", b"0#", b"-3#abc", b"1.5#a", b"9" * 64]
@@ -27,14 +29,78 @@ def frame(text: str, length: Callable[[str], int] = units) -> bytes:
     return f"{length(text)}#{text}".encode()
 
 
-def outcome(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call returns, or the exception it raises; only "not written yet" goes on to the caller."""
-    try:
-        return function(*arguments)
-    except NotImplementedError:
-        raise
-    except Exception as error:
-        return error
+# what runs beside the learner's code
+
+
+def encoded(encode, texts):  # type: ignore[no-untyped-def]
+    """An adapter: what `encode` makes of each text."""
+    return [encode(text) for text in texts]
+
+
+def fed(decoder, streams):  # type: ignore[no-untyped-def]
+    """An adapter: each stream, a list of pieces, goes to a decoder of its own; what came of each piece.
+
+    An answer that is a list of texts is one, any other is ["it returned", its repr]; an error ends the stream, and is
+    ["it raised", its kind, its text].
+    """
+    ends = []
+    for pieces in streams:
+        instance, seen = decoder(), []
+        try:
+            for piece in pieces:
+                texts = instance.feed(piece)
+                good = type(texts) is list and all(type(one) is str for one in texts)
+                seen.append(["texts", texts] if good else ["it returned", repr(texts)[:200], type(texts).__name__])
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            seen.append(["it raised", type(error).__name__, f"{type(error).__name__}: {error}"[:200]])
+        ends.append(seen)
+    return ends
+
+
+async def made_by(encode: Any, texts: list[str]) -> list[Any]:
+    """What `encode` makes of some texts. Raises `trials.Unanswered`."""
+    found = value_of(await ask(encode, texts, via=encoded, limit=trials.TRIAL_LIMIT))
+    return found if type(found) is list and len(found) == len(texts) else [found] * len(texts)
+
+
+class Seen:
+    """What a decoder did with one stream, piece by piece, and what went wrong in the end ("" for nothing)."""
+
+    def __init__(self, steps: Any) -> None:
+        self.each: list[list[str]] = []
+        self.wrong = self.kind = self.error = ""
+        for step in steps if type(steps) is list else [steps]:
+            match step:
+                case ["texts", list(texts)] if all(type(text) is str for text in texts):
+                    self.each.append(texts)
+                    continue
+                case ["it returned", str(text), str(kind)]:
+                    self.kind, self.error, self.wrong = "it returned", kind, text
+                case ["it raised", str(kind), str(text)]:
+                    self.kind, self.error, self.wrong = "it raised", kind, text
+                case _:
+                    self.kind, self.wrong = "it returned", repr(step)[:200]
+            break
+
+    @property
+    def texts(self) -> list[str]:
+        """All of them, in order."""
+        return [text for texts in self.each for text in texts]
+
+    def __repr__(self) -> str:
+        return self.wrong or repr(self.texts)
+
+
+async def fed_by(decoder: Any, streams: list[list[bytes]]) -> list[Seen]:
+    """What a decoder makes of some streams. Raises `trials.Unanswered`."""
+    found = value_of(await ask(decoder, streams, via=fed, limit=trials.TRIAL_LIMIT))
+    return (
+        [Seen(one) for one in found]
+        if type(found) is list and len(found) == len(streams)
+        else [Seen(found)] * len(streams)
+    )
 
 
 # What people write instead of the right length, and what to say about it.
@@ -46,77 +112,74 @@ LENGTHS: list[tuple[Callable[[str], int], str]] = [
 ]
 
 
-def encodes(encode: Callable[[str], bytes]) -> Condition:
+async def encodes(encode: Any) -> Condition:
     """`encode` writes the length, a # and the text in UTF-8, for every kind of text."""
     name = "encode writes length#text, the length in UTF-16 code units"
-    for text in TEXTS:
-        made = encode(text)
-        if made == frame(text):
+    everything = await made_by(encode, TEXTS)
+    for text, made in zip(TEXTS, everything, strict=True):
+        if type(made) is bytes and made == frame(text):
             continue
-        if not isinstance(made, bytes):
+        if type(made) is not bytes:
             return Condition(name, False, "bytes", type(made).__name__, "end with .encode().")
-        return Condition(name, False, repr(frame(text)), repr(made), _encode_hint(encode, text, made))
+        return Condition(name, False, repr(frame(text)), repr(made), _encode_hint(everything, text, made))
     return Condition(name, True)
 
 
-def _encode_hint(encode: Callable[[str], bytes], text: str, made: bytes) -> str:
+def _encode_hint(everything: list[Any], text: str, made: bytes) -> str:
     head, mark, body = made.partition(b"#")
     if not mark or not head.isdigit():
         return "a frame is the length in decimal digits, then #, then the text."
     if body != text.encode():
         return "the text goes behind the # as it is, in UTF-8."
     for wrong, words in LENGTHS:
-        if all(encode(one) == frame(one, wrong) for one in TEXTS):
+        if everything == [frame(one, wrong) for one in TEXTS]:
             return f"your length is {words}"
     return f"the length of {text!r} is {units(text)} UTF-16 code units; yours says {head.decode()}."
 
 
-def decodes_whole(decoder: Callable[[], Any]) -> Condition:
+async def decodes_whole(decoder: Any) -> Condition:
     """One frame in one piece gives its text."""
     name = "a decoder gives the text of a frame that comes in one piece"
-    for text in TEXTS:
-        seen = outcome(decoder().feed, frame(text))
-        if seen != [text]:
-            return Condition(name, False, repr([text]), repr(seen), _decode_hint(decoder, seen))
+    for text, seen in zip(TEXTS, await fed_by(decoder, [[frame(text)] for text in TEXTS]), strict=True):
+        if seen.wrong or seen.texts != [text]:
+            return Condition(name, False, repr([text]), repr(seen), await _decode_hint(decoder, seen))
     return Condition(name, True)
 
 
-def _decode_hint(decoder: Callable[[], Any], seen: Any) -> str:
-    if not isinstance(seen, list | Exception):
+async def _decode_hint(decoder: Any, seen: Seen) -> str:
+    if seen.kind == "it returned":
         return "feed returns a list of texts: an empty one while no frame is complete."
     text = '"é🚀é🚀"'
-    for wrong, words in LENGTHS[:3]:
-        if outcome(decoder().feed, frame(text, wrong)) == [text]:
+    tries = await fed_by(decoder, [[frame(text, wrong)] for wrong, _ in LENGTHS[:3]])
+    for (_, words), one in zip(LENGTHS[:3], tries, strict=True):
+        if not one.wrong and one.texts == [text]:
             return f"your decoder counts {words}"
     return "the text begins behind the first # and has as many UTF-16 code units as the number says."
 
 
-def decodes_several(decoder: Callable[[], Any]) -> Condition:
+async def decodes_several(decoder: Any) -> Condition:
     """All frames of one piece come out, in order."""
     name = "several frames in one piece give several texts, in order"
-    seen = outcome(decoder().feed, b"".join(map(frame, TEXTS)))
+    (seen,) = await fed_by(decoder, [[b"".join(map(frame, TEXTS))]])
     hint = "after a frame look whether the rest holds another one: a loop, not an if."
-    return Condition(name, seen == TEXTS, f"{len(TEXTS)} texts", _counted(seen), hint)
+    told = seen.wrong or f"{len(seen.texts)} texts: {seen.texts!r:.120}"
+    return Condition(name, not seen.wrong and seen.texts == TEXTS, f"{len(TEXTS)} texts", told, hint)
 
 
-def _counted(seen: Any) -> str:
-    return f"{len(seen)} texts: {seen!r:.120}" if isinstance(seen, list) else repr(seen)
-
-
-def decodes_pieces(decoder: Callable[[], Any]) -> Condition:
+async def decodes_pieces(decoder: Any) -> Condition:
     """However the bytes are cut, each text comes out as soon as its last byte is in, and once."""
     name = "frames may be cut anywhere, even inside a character; each text comes with its last byte"
-    for texts, pieces in cuts():
-        size, instance = 0, decoder()
-        seen: Any = []
-        for piece in pieces:
+    every = [*cuts()]
+    for (texts, pieces), seen in zip(every, await fed_by(decoder, [pieces for _, pieces in every]), strict=True):
+        size, so_far = 0, list[str]()
+        for number, piece in enumerate(pieces):
             size += len(piece)
-            new = outcome(instance.feed, piece)
-            seen = [*seen, *new] if isinstance(new, list) else new
             wanted = complete(texts, size)
-            if seen != wanted:
-                told = f"{seen!r:.120}; the pieces were {pieces!r:.160}"
-                return Condition(name, False, f"{wanted!r:.120} after {size} bytes", told, _lost(seen))
+            broken = number >= len(seen.each)
+            so_far += [] if broken else seen.each[number]
+            if broken or so_far != wanted:
+                told = f"{seen.wrong if broken else so_far!r:.120}; the pieces were {pieces!r:.160}"
+                return Condition(name, False, f"{wanted!r:.120} after {size} bytes", told, _lost(seen, so_far))
     return Condition(name, True)
 
 
@@ -126,8 +189,8 @@ HALF = (
 )
 
 
-def _lost(seen: Any) -> str:
-    if isinstance(seen, UnicodeDecodeError) or "\ufffd" in str(seen):
+def _lost(seen: Seen, so_far: list[str]) -> str:
+    if "UnicodeDecodeError" in seen.wrong or "\ufffd" in str(so_far):
         return HALF
     return "keep what is not yet a whole frame, and put the next piece behind it; give each text once."
 
@@ -153,25 +216,25 @@ def cuts() -> Iterator[tuple[list[str], list[bytes]]]:
         yield texts, [whole[a:b] for a, b in zip([0, *marks], [*marks, len(whole)], strict=True)]
 
 
-def refuses(decoder: Callable[[], Any]) -> Condition:
+async def refuses(decoder: Any) -> Condition:
     """What can never become a frame raises ValueError instead of waiting for ever."""
     name = "what can be no frame is refused with ValueError"
-    for garbage in GARBAGE:
-        try:
-            seen = decoder().feed(garbage)
-        except ValueError:
+    for garbage, seen in zip(GARBAGE, await fed_by(decoder, [[one] for one in GARBAGE]), strict=True):
+        if seen.kind == "it raised" and seen.error in REFUSALS:
             continue
-        return Condition(name, False, f"ValueError for {garbage[:20]!r}", f"it returned {seen!r}", HEADER)
+        told = seen.wrong if seen.kind == "it raised" else f"it returned {seen!r}"
+        return Condition(name, False, f"ValueError for {garbage[:20]!r}", told, HEADER)
     return Condition(name, True)
 
 
+REFUSALS = ("ValueError", "UnicodeDecodeError", "UnicodeEncodeError", "JSONDecodeError")  # a ValueError, each
 HEADER = (
     "a header is a number from 1 up, of 10 digits at the most. Without a limit, a stream that has no # fills"
     " the memory."
 )
 
 
-async def speaks(encode: Callable[[str], bytes], decoder: Callable[[], Any]) -> Condition:
+async def speaks(encode: Any, decoder: Any) -> Condition:
     """A real service takes a frame of `encode`, and the decoder reads its answer."""
     from postoffice import Service, message_pattern
 
@@ -181,39 +244,54 @@ async def speaks(encode: Callable[[str], bytes], decoder: Callable[[], Any]) -> 
 
     name, word = "a real service understands your frames, and you understand its answer", "é🚀"
     request = json.dumps({"pattern": "echo", "data": word, "id": "1"}, ensure_ascii=False)
+    (made,) = await made_by(encode, [request])
+    if type(made) is not bytes:
+        return Condition(name, False, "bytes", type(made).__name__, "end with .encode().")
     async with Service(echo, url="tcp://127.0.0.1:0", name="echo") as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
         try:
-            writer.write(encode(request))
-            texts = await asyncio.wait_for(_read(reader, decoder()), WIRE_LIMIT)
+            writer.write(made)
+            pieces = await asyncio.wait_for(_read(reader), WIRE_LIMIT)
         except TimeoutError:
             return Condition(name, False, "an answer", f"none in {WIRE_LIMIT:g} s", "is the length too large?")
         finally:
             writer.close()
-    seen = [json.loads(text).get("response") for text in texts]
-    return Condition(name, seen == [word], repr([word]), repr(texts), "is the length too small?")
+    (read,) = await fed_by(decoder, [pieces])
+    return Condition(name, _responses(read) == [word], repr([word]), repr(read), "is the length too small?")
 
 
-async def _read(reader: asyncio.StreamReader, decoder: Any) -> list[str]:
-    """Read until the decoder has something or the connection closes."""
-    while piece := await reader.read(7):
-        if texts := decoder.feed(piece):
-            return list(texts)
-    return []
+def _responses(read: Seen) -> list[Any]:
+    try:
+        return [json.loads(text).get("response") for text in read.texts]
+    except (ValueError, AttributeError, RecursionError):
+        return []
 
 
-async def judge(result: Result, encode: Callable[[str], bytes], decoder: Callable[[], Any]) -> None:
+async def _read(reader: asyncio.StreamReader) -> list[bytes]:
+    """The pieces of one frame, or those until the connection closes."""
+    pieces = list[bytes]()
+    while not _whole(b"".join(pieces)) and (piece := await reader.read(7)):
+        pieces.append(piece)
+    return pieces
+
+
+def _whole(data: bytes) -> bool:
+    head, mark, body = data.partition(b"#")
+    return bool(mark) and units(body.decode(errors="ignore")) >= int(head)
+
+
+async def judge(result: Result, encode: Any, decoder: Any) -> None:
     """All conditions of the task; the wire is tried only when both halves work."""
-    trials: Iterable[tuple[str, Callable[..., Condition], Any]] = [
+    wanted: Iterable[tuple[str, Callable[..., Awaitable[Condition]], Any]] = [
         ("encode writes frames", encodes, encode),
         ("a decoder reads a frame", decodes_whole, decoder),
         ("a decoder reads several frames", decodes_several, decoder),
         ("a decoder takes bytes in pieces", decodes_pieces, decoder),
         ("a decoder refuses garbage", refuses, decoder),
     ]
-    for text, trial, subject in trials:
+    for text, trial, subject in wanted:
         result.conditions.append(await attempt(text, trial, subject))
     if result.passed:
-        result.conditions.append(await speaks(encode, decoder))
+        result.conditions.append(await attempt("a real service understands your frames", speaks, encode, decoder))
     else:
         result.judge("a real service understands your frames", None, hint="tried when all of the above hold.")

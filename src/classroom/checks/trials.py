@@ -6,10 +6,9 @@ import asyncio
 import ctypes
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from classroom.checks.result import Condition
 
@@ -21,23 +20,49 @@ class TooLong(BaseException):
     """Raised inside code that did not end; a BaseException, so that `except Exception` does not stop it."""
 
 
-async def attempt(text: str, trial: Callable[..., Condition], *arguments: Any) -> Condition:
-    """Run one trial in a thread; whatever it raises becomes a failed condition that says what to do.
+class Unanswered(Exception):
+    """The learner's code gave no answer: it raised, or did not end."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Answered(Protocol):
+    """How a call ended."""
+
+    @property
+    def value(self) -> Any: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+
+
+def value_of(answer: Answered) -> Any:
+    """What a call returned. Raises Unanswered when it did not return."""
+    if answer.kind:
+        raise Unanswered(answer.kind, answer.error)
+    return answer.value
+
+
+async def attempt(text: str, trial: Callable[..., Awaitable[Condition]], *arguments: Any) -> Condition:
+    """Run one trial; what the learner's code raised becomes a failed condition that says what to do.
 
     Args:
         text: what must hold, for the condition.
-        trial: called with `arguments`; it calls the learner's code. It is stopped after `TRIAL_LIMIT` seconds.
+        trial: called with `arguments`; it asks the learner's code.
     """
     try:
-        return await in_thread(partial(trial, *arguments))
-    except TooLong:
-        return Condition(text, False, "an answer", f"none within {TRIAL_LIMIT:g} s; it was stopped", LOOPS)
-    except NotImplementedError as error:
-        return Condition(text, False, "an answer", f"NotImplementedError: {error}", "write this part first.")
-    except Exception as error:
-        return Condition(text, False, "an answer", told(error), "run the cell, call it by hand, read the error.")
+        return await trial(*arguments)
+    except Unanswered as error:
+        if error.kind == "TooLong":
+            return Condition(text, False, "an answer", f"none within {TRIAL_LIMIT:g} s; it was stopped", LOOPS)
+        hint = "write this part first." if error.kind == "NotImplementedError" else BY_HAND
+        return Condition(text, False, "an answer", str(error), hint)
 
 
+BY_HAND = "run the cell, call it by hand, read the error."
 LOOPS = "look for a loop that waits for bytes: with an incomplete frame, leave the loop and return."
 
 

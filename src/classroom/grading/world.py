@@ -1,0 +1,108 @@
+"""What a lab gives: its brokers, its ledger, its given services, started anew for each trial from the solution's cells.
+
+Given cells are the course's own, so they run here, outside every sandbox. What a student's copy of them says does not
+matter. What they put into the environment, such as the ledger's address, the sandboxes have in theirs, and nothing
+else; and to each address that they made there, a wire leads through the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from classroom.brokers import Broker
+from classroom.grading.accounts import Accounts
+from classroom.grading.gate import Ledger, Server, Wire
+from classroom.grading.taps import TAPS
+from classroom.ledger import Book
+from classroom.service_handle import ServiceHandle
+from classroom.services import register
+
+__all__ = ["World", "world"]
+
+CELL_LIMIT = 120.0  # seconds; a broker's start is the longest
+RABBITMQ = "CLASSROOM_RABBITMQ_URL"
+WANTS_RABBITMQ = re.compile(r"start_broker\(\s*[\"']rabbitmq[\"']")
+ADDRESS = re.compile(r"\w+://(?:[^/@\s]*@)?127\.0\.0\.1:(\d{1,5})\b")
+OURS = ("CLASSROOM_",)  # settings of the grader's own process
+
+
+@dataclass
+class World:
+    """What there is. `names` are the variables of the given cells; `environment` what they added to it."""
+
+    names: dict[str, Any]
+    environment: dict[str, str]
+
+    @property
+    def brokers(self) -> dict[str, Broker]:
+        """By the variable that holds each."""
+        return {name: one for name, one in self.names.items() if isinstance(one, Broker)}
+
+    def wires(self) -> dict[int, Wire]:
+        """What a sandbox may reach, by port."""
+        found: dict[int, Wire] = {}
+        for value in self.environment.values():
+            found |= {int(port): Server() for port in ADDRESS.findall(value)}
+        for one in self.names.values():
+            if isinstance(one, Broker):
+                found[_port(one.url)] = Server(TAPS.get(one.kind))
+            elif isinstance(one, Book):
+                found[_port(one.url)] = Ledger()
+        return found
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+@asynccontextmanager
+async def world(given: Sequence[str], accounts: Accounts, own_broker: bool = False) -> AsyncIterator[World]:
+    """Run the given cells; all that they started is gone at the end.
+
+    RabbitMQ is the warm one, by an account that is used once; with `own_broker` it is one of its own, which may be
+    broken. A given cell that fails, since it builds on a student's, is passed over.
+    """
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell()
+    register(shell)
+    before = dict(os.environ)
+    account = ""
+    try:
+        if not own_broker and any(map(WANTS_RABBITMQ.search, given)):
+            account = os.environ[RABBITMQ] = await accounts.take()
+        for cell in given:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CELL_LIMIT):
+                    await shell.run_cell_async(cell, transformed_cell=shell.transform_cell(cell))
+        added = {
+            name: value for name, value in os.environ.items() if before.get(name) != value and not name.startswith(OURS)
+        }
+        yield World(shell.user_ns, added)
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        if account:
+            accounts.give_back(account)
+        await _end(list(shell.user_ns.values()))
+
+
+async def _end(made: list[Any]) -> None:
+    for one in made:
+        if isinstance(one, ServiceHandle):
+            one.kill()
+    for one in made:
+        if isinstance(one, (Broker, Book)):
+            with contextlib.suppress(Exception):
+                await one.stop()
