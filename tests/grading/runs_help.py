@@ -62,15 +62,27 @@ def small_class() -> GradeRun:
     unknown = task("prefetch", "unknown", None, 2, conditions=(broken,), tries=3, note="the broker died in each try")
     none = task("ack", "missing", 0.0, 3, note="no cell has this task's id or its words")
     formula = '=HYPERLINK("http://127.0.0.1/?"&A1)'
+    unread = tuple(
+        task(name, "unknown", None, most, note="It is not JSON")
+        for name, most in (("ack", 3), ("prefetch", 2), ("why", 2))
+    )
     submissions = (
         submission("ada", good, short),
         submission("ben", lossy, hidden, notes=("Cells were added.",)),
         submission("eve", hostile, unknown, HOSTILE, file=f"eve/{formula}.ipynb", notes=(HOSTILE,)),
         submission("gil", none, short),
         submission("mia_44_assignsubmission_file", lossy, short, file="Mia Müller_44_assignsubmission_file_/lab.ipynb"),
-        Submission("zoe", "zoe.ipynb", "", "unreadable", notes=("It is not JSON: line 1.",)),
+        Submission("zoe", "zoe.ipynb", "", "unreadable", ("It is not JSON: line 1.",), unread),
     )
     seeds = {"05.ack": (4711, 4712)}
     return GradeRun(
-        "05", 987654321, seeds, 1_790_000_000.0, "0.1.0", "bubblewrap", submissions, title="nothing lost", seconds=120.0
+        "05",
+        987654321,
+        seeds,
+        1_790_000_000.0,
+        "0.1.0",
+        "bubblewrap",
+        submissions,
+        title="Lab 05: nothing lost",
+        seconds=120.0,
     )

@@ -21,7 +21,6 @@ import nbformat.v4
 import pytest
 from nbclient import NotebookClient
 from playwright.sync_api import sync_playwright
-from runs_help import small_class
 
 from classroom.grading import report
 from classroom.grading.nbgrader_home import HOME, nbgrader, python
@@ -29,6 +28,7 @@ from classroom.grading.outputs import main
 from classroom.grading.release import nbgrader_course
 from classroom.notebooks import read
 from classroom.notebooks import write as write_notebook
+from grading.runs_help import small_class
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / ".artifacts" / "nbgrader"

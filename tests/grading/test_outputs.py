@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
-from runs_help import ANSWER, HINT, HOSTILE, RUBRIC, small_class
 
 from classroom.grading import outputs, report
 from classroom.grading.outputs import write_all
 from classroom.grading.pages import visible
 from classroom.grading.report import GradeRun, ReportError, Submission
+from grading.runs_help import ANSWER, HINT, HOSTILE, RUBRIC, small_class
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 

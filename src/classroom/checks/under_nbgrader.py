@@ -48,7 +48,7 @@ def conclude(result: Result) -> Result:
 
     sys.stdout.flush()
     sys.stderr.flush()
-    clear_output()  # type: ignore[no-untyped-call]
+    clear_output()
     if unknown(result):
         raise NotJudged(f"this could not be judged, and is to be marked by hand.\n{result!r}")
     if not result.passed:

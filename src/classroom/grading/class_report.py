@@ -35,9 +35,12 @@ def _summary(run: GradeRun) -> Iterator[str]:
 
 
 def _tasks(run: GradeRun) -> Table:
+    graded = [one for one in run.submissions if one.status == "graded"]
     rows = []
     for task in tasks_of(run):
-        marks = [mark for one in run.submissions for mark in one.tasks if mark.task == task]
+        marks = [mark for one in graded for mark in one.tasks if mark.task == task]
+        if not marks:
+            continue
         states = Counter(mark.state for mark in marks)
         judged = states["passed"] + states["failed"] + states["missing"]
         share = f"{states['passed'] / judged:.0%}" if judged else "–"
@@ -64,7 +67,7 @@ def _unknown(run: GradeRun) -> Table:
     rows = []
     for one in run.submissions:
         for task in one.tasks:
-            if task.state == "unknown":
+            if one.status == "graded" and task.state == "unknown":
                 reason = task.note or next((mark.seen for mark in task.conditions if mark.passed is None), "")
                 given = "open" if task.earned is None else f"{points(task.earned)} by hand"
                 rows.append([one.student, task.task, str(task.tries), reason, given])
@@ -96,7 +99,7 @@ def _students(run: GradeRun) -> Table:
 
 
 def _open(one: Submission) -> str:
-    return ", ".join(one.needs_you) or ("nothing" if one.status == "graded" else one.status)
+    return one.status if one.status != "graded" else ", ".join(one.needs_you) or "nothing"
 
 
 def _named(students: Sequence[str]) -> str:
@@ -122,7 +125,7 @@ PARTS = (_tasks, _misconceptions, _unknown, _attention, _students, _run)
 
 def page(run: GradeRun) -> str:
     """class.html, for the instructor."""
-    title = f"Lab {run.lab}: the class"
+    title = f"The class: {run.title or f'Lab {run.lab}'}"
     parts: list[Child] = [tag("h1", visible(title)), *(tag("p", visible(line)) for line in _summary(run))]
     for part in PARTS:
         caption, head, rows, empty = part(run)

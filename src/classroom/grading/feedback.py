@@ -29,14 +29,15 @@ HIDDEN = "a condition that only the marked runs have"
 
 def page(run: GradeRun, submission: Submission) -> str:
     """The page as HTML. Seeds, rubrics, notes and the words of hidden conditions are not in it."""
-    lab = f"Lab {run.lab}" + (f": {run.title}" if run.title else "")
+    lab = run.title or f"Lab {run.lab}"
     parts: list[Child] = [tag("h1", visible(lab)), tag("p", f"Feedback for {visible(submission.student)}")]
     if submission.status != "graded":
         parts.append(tag("p", STATUS[submission.status], class_="note"))
-    if submission.tasks:
+    looked_at = submission.status == "graded" or any(task.earned is not None for task in submission.tasks)
+    if looked_at and submission.tasks:
         parts += [_sum(submission), _overview(submission)]
     parts += [tag("p", visible(note), class_="note") for note in run.notes]
-    parts += [_task(task) for task in submission.tasks]
+    parts += [_task(task) for task in submission.tasks if looked_at]
     parts.append(tag("p", f"Marked from {visible(submission.file)}.", class_="dim"))
     return document(f"{lab}, feedback for {submission.student}", *parts)
 

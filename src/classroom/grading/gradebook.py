@@ -47,8 +47,8 @@ def tasks_of(run: GradeRun) -> dict[str, float]:
 
 def mark(submission: Submission, so_far: bool = False) -> float | None:
     """A submission's points; None while something is open, unless points `so_far` are asked for."""
-    done = submission.status == "graded" and (so_far or not submission.needs_you)
-    return submission.earned if done else None
+    final = bool(submission.tasks) and not submission.needs_you
+    return submission.earned if final or (so_far and submission.status == "graded") else None
 
 
 def _cell(number: float | None) -> str:
@@ -62,7 +62,7 @@ def gradebook(run: GradeRun) -> str:
     for one in run.submissions:
         earned = {task.task: task.earned for task in one.tasks}
         marks = [_cell(earned.get(task)) for task in tasks]
-        total = points(one.earned) if one.status == "graded" else ""
+        total = _cell(mark(one, so_far=True))
         rows.append(
             (one.student, one.file, one.status, *marks, total, points(sum(tasks.values())), " ".join(one.needs_you))
         )
@@ -76,7 +76,7 @@ def gradebook_json(run: GradeRun) -> str:
             "student": one.student,
             "status": one.status,
             "tasks": {task.task: task.earned for task in one.tasks},
-            "points": one.earned if one.status == "graded" else None,
+            "points": mark(one, so_far=True),
             "open": list(one.needs_you),
         }
         for one in run.submissions

@@ -19,7 +19,7 @@ from classroom.grading.pages import document, points, said, table, visible
 from classroom.grading.report import GradeRun, ReportError, Submission, TaskMark
 from classroom.views.markup import Child, Markup, tag
 
-__all__ = ["ByHand", "apply", "form", "page", "read_points"]
+__all__ = ["ByHand", "apply", "form", "is_open", "page", "read_points"]
 
 COLUMNS = ("student", "task", "title", "state", "possible", "points", "comment", "notebook", "before")
 NEEDED = ("student", "task", "points")
@@ -111,7 +111,12 @@ def _noted(mark: TaskMark, hand: ByHand) -> str:
 def open_tasks(run: GradeRun) -> Iterator[tuple[Submission, TaskMark]]:
     """What a person has to decide: prose, and what could not be judged."""
     for one in run.submissions:
-        yield from ((one, task) for task in one.tasks if task.state in ("manual", "unknown"))
+        yield from ((one, task) for task in one.tasks if is_open(one, task))
+
+
+def is_open(one: Submission, task: TaskMark) -> bool:
+    """Whether a person has to decide it. What nobody could read has to be handed in again instead."""
+    return one.status == "graded" and task.state in ("manual", "unknown")
 
 
 def form(run: GradeRun, given: dict[tuple[str, str], ByHand]) -> str:
@@ -122,7 +127,7 @@ def form(run: GradeRun, given: dict[tuple[str, str], ByHand]) -> str:
     for one in run.submissions:
         for task in one.tasks:
             hand = given.get((one.student, task.task))
-            if hand is None and task.state not in ("manual", "unknown"):
+            if hand is None and not is_open(one, task):
                 continue
             number, comment = (points(hand.points), hand.comment) if hand else ("", "")
             now, before = ("", number) if hand and _is_stale(hand, one) else (number, "")
