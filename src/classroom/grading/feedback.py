@@ -23,6 +23,7 @@ OPEN = {
     "missing": "No cell for this task was found in your notebook. A task is found by its cell: keep the lab's cells.",
     "manual": "Your instructor reads this one.",
 }
+NOTHING_WRITTEN = "No answer was found: the cell is as it was handed out, or it is gone."
 DRAWN = 2  # events of a timeline, at least, for a picture of it
 HIDDEN = "a condition that only the marked runs have"
 
@@ -67,7 +68,8 @@ def _task(task: TaskMark) -> Markup:
     parts: list[Child] = [tag("h2", visible(f"{task.task}: {task.title}"))]
     parts.append(tag("p", _state(task), f", {_earned(task)}."))
     if task.earned is None or task.state == "missing":
-        parts.append(tag("p", OPEN.get(task.state, "")))
+        prose = task.kind == "prose" and task.state == "missing"
+        parts.append(tag("p", NOTHING_WRITTEN if prose else OPEN.get(task.state, "")))
     if task.conditions:
         parts.append(_conditions(task))
     parts += [_broken(one) for one in task.conditions if one.passed is False and not one.hidden]
