@@ -26,7 +26,7 @@ __all__ = ["HOME", "NbgraderError", "is_here", "nbgrader", "python"]
 HOME = ROOT / ".venv-nbgrader"
 STAMP = HOME / "set-up.json"
 NOT_THERE = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-LIMIT = 600  # seconds for one command of nbgrader
+LIMIT = 1200  # seconds for one command of nbgrader
 
 
 class NbgraderError(Exception):
@@ -66,9 +66,12 @@ def python(arguments: Sequence[str], folder: Path, given: str = "") -> str:
     if not is_here():
         raise NbgraderError("nbgrader is not set up here. Do it once (it takes a minute): make nbgrader")
     command = [str(HOME / "bin" / "python"), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, input=given, capture_output=True, text=True, timeout=LIMIT, check=False, env=_environment()
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, input=given, capture_output=True, text=True, timeout=LIMIT, env=_environment()
+        )
+    except subprocess.TimeoutExpired:
+        raise NbgraderError(f"nbgrader did not end within {LIMIT} s. Is the machine busy? Try it again.") from None
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise NbgraderError(f"`{' '.join(map(str, arguments))[:200]}` failed (exit code {done.returncode}):\n{last}")
