@@ -14,7 +14,7 @@ IN_VENV = @if [ -z "$(PYTHON)" ]; then echo "This course needs Python 3.11 or ne
 	exec "$(PYTHON)" -I src/classroom/bootstrap.py
 IN_DEV = $(IN_VENV) --dev
 
-.PHONY: help lab test setup doctor faults fuzz interop mutants attacks grade-demo lint labs notebooks pins clean
+.PHONY: help lab test setup doctor faults fuzz interop mutants attacks grade-demo lint labs notebooks nbgrader pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,8 +67,11 @@ labs: ## generate labs/ from solutions/
 notebooks: labs ## execute every notebook and store its outputs
 	$(IN_DEV) -m classroom notebooks run
 
+nbgrader: ## set up nbgrader, for instructors who use it, in an environment of its own
+	$(IN_VENV) -m classroom.grading.nbgrader_home
+
 pins: ## write the pins of uv.lock into environment.yml
 	$(IN_DEV) .ci/pins.py
 
 clean: ## remove what set-up put into this folder
-	rm -rf .venv .tools .artifacts
+	rm -rf .venv .venv-nbgrader .tools .artifacts

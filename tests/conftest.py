@@ -42,10 +42,18 @@ def ordinary_user() -> str:
     return "root may do what this test expects to be refused" if os.geteuid() == 0 else ""
 
 
+def nbgrader_problem() -> str:
+    """Why nbgrader cannot be used here ("" if it is set up)."""
+    from classroom.grading.nbgrader_home import is_here
+
+    return "" if is_here() else "nbgrader is not set up (or is stale): `make nbgrader`"
+
+
 NEEDS = {
     "containers": docker_problem,
     "browser": lambda: "" if find_chromium() else "there is no Chromium on PATH",
     "unprivileged": ordinary_user,
+    "nbgrader": nbgrader_problem,
 }
 
 

@@ -235,20 +235,20 @@ def own_index() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def install(uv: str, dev: bool) -> None:
-    """Bring .venv to what uv.lock names: from the addresses in it, or from this machine's index."""
-    groups = [] if dev else ["--no-dev"]
-    index = own_index()
+def install(uv: str, groups: list[str], other: Path | None = None) -> None:
+    """Bring .venv, or an `other` one, to what uv.lock names: from the addresses in it, or from this machine's index."""
+    index, venv = own_index(), other or VENV
     if index.rstrip("/") in ("", PYPI):
+        os.environ.update({"UV_PROJECT_ENVIRONMENT": str(other)} if other else {})
         run([uv, "sync", "--frozen", "--python", base_python(), *groups], "uv sync")
         return
     os.environ["UV_DEFAULT_INDEX"] = index
     names = str(TOOLS / "requirements.txt")
     export = [uv, "export", "--quiet", "--frozen", "--no-emit-project", *groups, "--output-file", names]
-    run([uv, "venv", "--allow-existing", "--python", base_python(), str(VENV)], "uv venv")
+    run([uv, "venv", "--allow-existing", "--python", base_python(), str(venv)], "uv venv")
     run(export, "uv export")
-    run([uv, "pip", "install", "--python", str(VENV), "--require-hashes", "-r", names], "uv pip install")
-    run([uv, "pip", "install", "--python", str(VENV), "--no-deps", "--editable", str(ROOT)], "uv pip install")
+    run([uv, "pip", "install", "--python", str(venv), "--require-hashes", "-r", names], "uv pip install")
+    run([uv, "pip", "install", "--python", str(venv), "--no-deps", "--editable", str(ROOT)], "uv pip install")
 
 
 def set_up(dev: bool) -> None:
@@ -261,7 +261,7 @@ def set_up(dev: bool) -> None:
         version = ".".join(map(str, uv_version(uv)))
         say(f"Python {platform.python_version()} ({base_python()}), uv {version} ({uv})")
         say("installing the packages that uv.lock names into .venv")
-        install(uv, dev)
+        install(uv, [] if dev else ["--no-dev"])
         record = wanted(dev) | {"brokers": False}
         say(f"the packages are here ({time.monotonic() - begun:.0f} s)")
     if not record.get("brokers"):

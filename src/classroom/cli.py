@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def doctor(options: list[str]) -> int:
@@ -31,13 +32,6 @@ def lab(options: list[str]) -> int:
     return main(options)
 
 
-def grade(options: list[str]) -> int:
-    """Mark a folder of submissions, each in a sandbox; for instructors."""
-    from classroom.grading.grade import main
-
-    return main(options)
-
-
 def notebooks(options: list[str]) -> int:
     """Generate labs, execute notebooks, refuse what is stale; has commands of its own."""
     from classroom.notebooks import main
@@ -52,7 +46,38 @@ def progress(options: list[str]) -> int:
     return main(options)
 
 
-COMMANDS = {"doctor": doctor, "fetch": fetch, "grade": grade, "lab": lab, "notebooks": notebooks, "progress": progress}
+def try_(options: list[str]) -> int:
+    """Run a lab from top to bottom in a fresh kernel, and show each check."""
+    from classroom.tryout import main
+
+    return main(options)
+
+
+def grade(options: list[str]) -> int:
+    """For instructors: mark a folder of submissions, each in a sandbox."""
+    from classroom.grading.grade import main
+
+    return main(options)
+
+
+def release(options: list[str]) -> int:
+    """For instructors: what students get of a lab, as a folder and a zip file, or as a course for nbgrader."""
+    from classroom.grading.release import main
+
+    return main(options)
+
+
+def report(options: list[str]) -> int:
+    """For instructors: feedback, gradebooks and a class report from what `classroom grade` found."""
+    from classroom.grading.outputs import main
+
+    return main(options)
+
+
+INSTRUCTORS = {"grade": grade, "release": release, "report": report}  # students get no src/classroom/grading
+COMMANDS = {"doctor": doctor, "fetch": fetch, "lab": lab, "notebooks": notebooks, "progress": progress, "try": try_}
+if Path(__file__).with_name("grading").is_dir():
+    COMMANDS |= INSTRUCTORS
 
 
 def main(argv: list[str] | None = None) -> int:

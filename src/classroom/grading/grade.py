@@ -25,6 +25,7 @@ import msgspec
 from classroom.grading.answers import Lab, lab_of
 from classroom.grading.incoming import Incoming, incoming
 from classroom.grading.marking import UNSAFE, Terms, unmarked
+from classroom.grading.outputs import write_all
 from classroom.grading.report import GradeRun, ReportError, Submission, from_json, write
 from classroom.grading.sandbox import NoSandbox, bubblewrap
 from classroom.grading.trial import new_secret, seeds_of
@@ -214,6 +215,10 @@ def main(argv: list[str]) -> int:
     bad = [one.student for one in run.submissions if one.status != "graded"]
     print(f"{len(run.submissions)} marked in {run.seconds:.0f} s: {grading.speed()}.", flush=True)
     print(f"{open_tasks} tasks are for you to look at. All of it: {options.out / 'results.json'}", flush=True)
+    try:
+        print("\n".join(write_all(run, options.out)), flush=True)
+    except (ReportError, OSError) as error:
+        print(f"{error}\nThe marks are kept. When that is mended: classroom report {options.out}", file=sys.stderr)
     if bad:
         print(f"Not marked: {', '.join(bad)}", flush=True)
     return 1 if bad else 0
