@@ -174,7 +174,7 @@ class Desk:
         """Put a text in the place of what stands in a cell, by keyboard."""
         self.page.evaluate(CELL, cell)
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:enter-edit-mode')")
-        self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active .cm-content").focus()
+        self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell.jp-mod-active .cm-content").focus()
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.insert_text(text)
         self.page.wait_for_function(HOLDS, arg=text, timeout=20_000)
