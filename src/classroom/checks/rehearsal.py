@@ -123,11 +123,11 @@ class Stage:
         rows, name = (await self.book.rows())[self._seen :], self.service.name
         return [row for row in rows if row.id in self.sent or row.service == name]
 
-    async def letters(self) -> list[DeadLetter]:
-        """The dead letters among what was sent. Queues are read where their length has changed."""
+    async def letters(self, *, glance: bool = False) -> list[DeadLetter]:
+        """The dead letters among what was sent. At a `glance` queues are read only where their length has changed."""
         for queue in self.service.queues[1:]:
             length, known = await self._desk.dead(queue), self._dead.get(queue, [])
-            if length != len(known):
+            if length != len(known) or (length and not glance):
                 async with dead_letters(self.url, queue) as office:
                     self._dead[queue] = await office.list()
         return [one for found in self._dead.values() for one in found if one.id in self._marks]
@@ -143,7 +143,7 @@ class Stage:
     async def missing(self) -> set[int]:
         """Acknowledged ids that neither the ledger nor a dead-letter queue has."""
         left = set(self.acknowledged) - {row.id for row in await self.rows() if row.outcome in ("effect", "repeat")}
-        return left - {self.number(one) for one in await self.letters()} if left else left
+        return left - {self.number(one) for one in await self.letters(glance=True)} if left else left
 
     async def settle(self, limit: float = LIMIT, enough: Callable[[], bool] = lambda: False) -> bool:
         """Wait until everything sent has come to its end; False when it did not within `limit` seconds, or `enough`."""
