@@ -42,12 +42,12 @@ MUTANTS = [
     Mutant("01.call", "only timeouts", {
         CATCH: '    except RequestTimeout:\n        return "unknown"\n'
         '    except ConnectError:\n        return "not done"\n',
-        "import PostOfficeError, RpcError": "import ConnectError, RequestTimeout, RpcError"},
+        "import Client, PostOfficeError, RpcError": "import Client, ConnectError, RequestTimeout, RpcError"},
         "the connection broke while the answer was awaited"),
     Mutant("01.call", "tries again", {
         SEND: SEND.replace("await client", "try:\n                await client")
         + "            except RequestTimeout:\n    " + SEND,
-        "import PostOfficeError, RpcError": "import PostOfficeError, RequestTimeout, RpcError"},
+        "Client, PostOfficeError, RpcError": "Client, PostOfficeError, RequestTimeout, RpcError"},
         "asked again by itself"),
     Mutant("01.call", "emits", {SEND: '            await client.emit("charge", order)\n'}, "That is an answer"),
     Mutant("01.call", "charges another order", {SEND: SEND.replace("order,", '{"id": 7, "amount": 10},')},
