@@ -7,13 +7,13 @@ import shutil
 import tempfile
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from classroom import marks
 from classroom.brokers.catalogue import Kind
+from classroom.brokers.engine import Engine
 from classroom.brokers.errors import BrokerError, BrokerFailed, NoDisk, NotOurs, PortTaken
-from classroom.brokers.finding import Candidate
 from classroom.brokers.ports import Ports
 from classroom.brokers.probes import NOT_READY, probe
 from classroom.faults.fault import Fault
@@ -28,33 +28,6 @@ LITTLE_ROOM = 50_000_000  # bytes; a broker that fails with less free has failed
 EXTERNAL_LIMIT = 5.0  # seconds until one that runs already must answer
 RESUME_LIMIT = 10.0  # seconds until a resumed broker must answer
 IN_THE_PATH = "A link is in the path: `await broker.link.cost()` says what it adds to every round trip."
-
-
-class Room(Protocol):
-    """A disk that can be filled. Both verbs block for a moment."""
-
-    def fill(self, spare: int) -> None: ...
-    def free(self) -> None: ...
-
-
-class Engine(Protocol):
-    """What runs a broker. `kill`, `pause`, `unpause` take effect at once; the others wait."""
-
-    name: str
-    candidate: Candidate
-
-    @property
-    def disk(self) -> Room | None: ...
-    async def create(self) -> None: ...
-    async def start(self) -> None: ...
-    async def end(self) -> None: ...
-    async def remove(self) -> None: ...
-    def alive(self) -> bool: ...
-    def kill(self) -> None: ...
-    def pause(self) -> None: ...
-    def unpause(self) -> None: ...
-    def logs(self, lines: int) -> str: ...
-    async def control(self, argv: list[str]) -> str: ...
 
 
 class Urls(NamedTuple):

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from classroom.brokers.broker import EXTERNAL_LIMIT, Broker, Engine, Urls, running
+from classroom.brokers.broker import EXTERNAL_LIMIT, Broker, Urls, running
 from classroom.brokers.catalogue import Kind, kind_of
 from classroom.brokers.container_engine import ContainerEngine
+from classroom.brokers.engine import Engine
 from classroom.brokers.errors import BrokerError, BrokerFailed, NoBroker, NoDisk, NotOurs, PortTaken
 from classroom.brokers.finding import Candidate, PassedOver, chosen_engine, command_for, fetch_packages, find
 from classroom.brokers.ports import Ports
