@@ -19,7 +19,7 @@ def has_display() -> bool:
 
 def options() -> list[str]:
     """JupyterLab's options for this machine and this user."""
-    chosen = [f"--LabApp.default_url=/lab/tree/{FIRST}"]
+    chosen = []
     if not has_display():
         chosen.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -30,8 +30,10 @@ def options() -> list[str]:
 def main(more: list[str]) -> int:
     """Replace this process by JupyterLab, so that Ctrl-C reaches it alone. The port is a free one.
 
-    `more` are options of JupyterLab's own, passed on as they are.
+    `more` are options of JupyterLab's own, passed on as they are; one of them may name another notebook to open.
     """
+    if not any(one.startswith("--LabApp.default_url") for one in more):  # JupyterLab takes one value only
+        more = [f"--LabApp.default_url=/lab/tree/{FIRST}", *more]
     if not has_display():
         print("There is no screen here: open the address that JupyterLab prints below in your browser.", flush=True)
     os.chdir(ROOT)

@@ -119,6 +119,18 @@ def test_settings_of_an_nbgrader_course_that_are_somebody_s_own_are_left_alone(
     assert "TakeOutAnswers" in (tmp_path / "nbgrader_config.classroom.py").read_text()
 
 
+def test_make_lab_of_a_bundle_opens_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """JupyterLab takes one address only: that of the course's first notebook gives way."""
+    given: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: given.extend(arguments))
+    monkeypatch.setenv("JUPYTERLAB_WORKSPACES_DIR", "")
+    monkeypatch.chdir(tmp_path)
+    target = next(line for line in contents(ROOT, "05")["Makefile"].decode().splitlines() if "default_url" in line)
+    option = target.partition("classroom lab ")[2]
+    assert cli.main(["lab", option]) is None
+    assert [one for one in given if "default_url" in one] == ["--LabApp.default_url=/lab/tree/labs/05-rabbitmq.ipynb"]
+
+
 FIRST_CHECK = """
 import json, sys
 notebook = json.load(open(sys.argv[1]))
