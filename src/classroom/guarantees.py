@@ -3,9 +3,9 @@
     seen = await Cell("redis", "away", service="at-least-once", sender="at-most-once").run(redis.url, book)
     seen.word, seen.handled, seen.twice
 
-The service is a real process of its own on a real broker, and each event that its handler works on is a row of the
-ledger. Nothing is judged by the clock: what was sent has come to its end when each replica has handled an event that
-was sent after the fault, and, where the broker keeps what it confirmed, when all of that has come, too.
+The service is a real process on a real broker, and each event that its handler works on is a row of the ledger. What
+was sent has come to its end when each replica has handled an event that was sent after the fault, and, where the broker
+keeps what it confirmed, when all of that has come, too; or when for `PATIENCE` seconds nothing more has come.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Seen:
 
     @property
     def refused(self) -> int:
-        """Events of which it was told that they were not sent."""
+        """Events of which it was told: not sent."""
         return len(self.run.refused)
 
     @property
@@ -267,13 +267,11 @@ class Trial:
                 await self._send_an_end()
             await asyncio.sleep(POLL)
         done = handlings(row for row in self._rows if row.id in self.sent)
-        return Seen(
-            self.cell,
-            Run(
-                self.sent, acknowledged=self.acknowledged, handled=done, refused=self.refused, unknown=self.unknown,
-                dead_lettered=(), ledger=self._rows, crashes=self.crashes, in_flight=len(self.sent),
-            ),
+        run = Run(
+            self.sent, acknowledged=self.acknowledged, handled=done, refused=self.refused, unknown=self.unknown,
+            dead_lettered=(), ledger=self._rows, crashes=self.crashes, in_flight=len(self.sent),
         )  # fmt: skip
+        return Seen(self.cell, run)
 
     async def _look(self) -> bool:
         """Read the rows that are new; whether one is an event's."""
