@@ -322,6 +322,15 @@ async def test_idle_and_unread_connections_do_not_stop_it(book: Book):
     assert len(await book.effects()) == 2 + 1010 - len(refused)
 
 
+async def test_the_address_is_known_at_every_moment_of_a_replacement(book: Book):
+    """A service that is started meanwhile, from another thread, learns it."""
+    starting = asyncio.create_task(start_ledger())
+    while not starting.done():
+        assert os.environ.get("LEDGER_URL") == book.url
+        await asyncio.sleep(0)
+    await (await starting).stop()
+
+
 async def test_starting_again_replaces_the_ledger_at_the_same_address(book: Book):
     """A cell that is run again: an empty ledger, the old one gone, and who knew the address knows it still."""
     await ledger.charge(1, amount=1)

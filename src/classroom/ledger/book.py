@@ -156,12 +156,14 @@ class Book:
     async def stop(self) -> None:
         """End it and remove its rows. Twice is harmless."""
         global _running
-        self.kill()
-        supervisor().forget(self._folder)
-        if os.environ.get(URL) == self.url:
-            del os.environ[URL]
+        self._end()
         if _running is self:
             _running = None
+            os.environ.pop(URL, None)
+
+    def _end(self) -> None:
+        self.kill()
+        supervisor().forget(self._folder)
 
     async def __aenter__(self) -> Self:
         return self
@@ -211,14 +213,13 @@ async def start_ledger() -> Book:
     global _running, _port
     async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         if _running is not None:
-            await _running.stop()
+            _running._end()
         _port = _port or Port()
-        book = Book(_port, supervisor().folder("ledger-"))
+        book = _running = Book(_port, supervisor().folder("ledger-"))
+        os.environ[URL] = book.url  # at every moment: a service that is just being started, in another thread, reads it
         try:
             await book.restart()
         except BaseException:
             await book.stop()
             raise
-        _running = book
-        os.environ[URL] = book.url
         return book
