@@ -37,8 +37,9 @@ def incoming(folder: Path, lab_file: str) -> list[Incoming]:
     found: dict[str, Incoming] = {}
     folder = folder.absolute()
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-        if entry.name.startswith(".") or not (entry.is_dir() or entry.suffix == ".ipynb" or entry.is_symlink()):
-            continue
+        notebook = entry.suffix == ".ipynb"
+        if not notebook and (entry.name.startswith(".") or not (entry.is_dir() or entry.is_symlink())):
+            continue  # such as .DS_Store, .ipynb_checkpoints, a list of names
         one = _submission(folder, entry, lab_file)
         student, number = one.student, 2
         while one.student in found:
