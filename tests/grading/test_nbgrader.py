@@ -163,8 +163,8 @@ def test_a_check_s_cell_has_an_error_where_it_is_not_passed_and_nothing_on_stder
 def test_nbgrader_s_own_rule_gives_all_points_or_none(tmp_path: Path, verdict: str, points: float):
     """Asked with the outputs of such a cell."""
     code = "import json, sys, nbformat, nbgrader.utils as u;"
-    code += "print(u.determine_grade(nbformat.from_dict(json.load(sys.stdin))))"
-    assert python(["-c", code], tmp_path, json.dumps(checked(verdict))).strip() == str((points, 2.0))
+    code += "print(json.dumps(u.determine_grade(nbformat.from_dict(json.load(sys.stdin)))))"
+    assert json.loads(python(["-c", code], tmp_path, json.dumps(checked(verdict)))) == [points, 2.0]
 
 
 SAVE = """
