@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
+from classroom.brokers import start_broker
+from classroom.grading.accounts import tame
 from classroom.grading.answers import Cell, answers, lab_of
 from classroom.grading.elsewhere import Driver, DriverError, Remote
 from classroom.grading.gate import Gate
@@ -281,3 +285,14 @@ async def test_without_a_sandbox_nothing_is_run(
     assert "--unsafe" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     bubblewrap.cache_clear()
+
+
+async def test_a_redis_of_a_trial_reaches_nobody_and_keeps_its_settings():
+    """Whoever connects to it has only what a service needs; streams and channels are left as they were."""
+    async with await start_broker("redis", name="tamed") as broker, Redis.from_url(broker.url) as connection:
+        await tame(broker)
+        for words in ("REPLICAOF 127.0.0.1 9", "MIGRATE 127.0.0.1 9 k 0 5", "CONFIG SET dir /tmp", "ACL WHOAMI"):
+            with pytest.raises(NoPermissionError):
+                await connection.execute_command(*words.split())
+        assert await connection.xadd("events:a", {"data": "1"})
+        assert await connection.publish("a", "1") == 0

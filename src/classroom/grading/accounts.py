@@ -2,23 +2,38 @@
 
 RabbitMQ has virtual hosts and users: they are made by the broker's own `rabbitmqctl`, many in one call, since a call
 takes a second or more. The well-known login guest:guest is locked out first. Other brokers have nothing of the kind;
-they start in a moment, so each task of a submission gets one of its own.
+they start in a moment, so each task of a submission gets one of its own, and Redis loses the commands by which it would
+connect to other machines or load code (`tame`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from urllib.parse import urlsplit
 
 from classroom.brokers import Broker, start_broker
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "tame"]
 
 BATCH = 12  # virtual hosts made in one call
 FEW = 5  # left, when more are made
 LIMITS = r'<<"{\"max-connections\": 200, \"max-queues\": 200}">>'
 ADMIN = '<<"classroom">>'
+FORBIDDEN = (
+    "replicaof",
+    "slaveof",
+    "migrate",
+    "failover",
+    "cluster",
+    "psync",
+    "sync",
+    "module",
+    "debug",
+    "config",
+    "acl",
+)
 
 
 class Accounts:
@@ -98,3 +113,17 @@ def _delete(name: str) -> str:
 
 def _text(length: int) -> str:
     return f'<<"{secrets.token_hex(length)}">>'
+
+
+async def tame(broker: Broker) -> None:
+    """Take from a Redis, for all who connect, the commands by which it would reach beyond itself. For good: `acl` too.
+
+    Raises redis.RedisError when it cannot be reached.
+    """
+    from redis.asyncio import Redis
+    from redis.exceptions import ResponseError
+
+    async with Redis.from_url(broker.url) as connection:
+        for name in FORBIDDEN:
+            with contextlib.suppress(ResponseError):  # this server has no such command
+                await connection.acl_setuser("default", enabled=True, commands=[f"-{name}"])

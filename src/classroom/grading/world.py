@@ -22,7 +22,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from classroom.brokers import Broker
-from classroom.grading.accounts import Accounts
+from classroom.grading.accounts import Accounts, tame
 from classroom.grading.gate import Ledger, Server, Wire
 from classroom.grading.taps import TAPS
 from classroom.ledger import Book
@@ -89,6 +89,9 @@ async def world(given: Sequence[str], accounts: Accounts, own_broker: bool = Fal
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CELL_LIMIT):
                     await shell.run_cell_async(cell, transformed_cell=shell.transform_cell(cell))
+        for one in shell.user_ns.values():
+            if isinstance(one, Broker) and one.kind == "redis":
+                await tame(one)
         added = {
             name: value for name, value in os.environ.items() if before.get(name) != value and not name.startswith(OURS)
         }
