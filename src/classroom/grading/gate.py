@@ -93,7 +93,8 @@ class Gate:
         self.asked: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
         self._left, self._most = most, MOST
         self._control: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
-        self._heard: dict[int, asyncio.Event] = {}
+        self._heard: dict[str, asyncio.Event] = {}  # what was asked for -> whether it is done
+        self._led = set(wires)  # the ports that are open inside
         self._dialled: dict[int, asyncio.Future[Ends | None]] = {}
         self._numbers = itertools.count(1)
         self._servers: list[socket.socket] = []
@@ -146,9 +147,8 @@ class Gate:
 
     async def _hear(self, inside: Ends) -> None:
         while line := await inside[0].readline():
-            verb, *words = line[:FIRST_LINE].decode("ascii").split()
-            if verb == "listen":
-                self._heard.setdefault(int(words[0]), asyncio.Event()).set()
+            if (heard := self._heard.get(line[:FIRST_LINE].decode("ascii").strip())) is not None:
+                heard.set()
 
     async def _until_closed(self, inside: Ends) -> None:
         with contextlib.suppress(Exception):
@@ -157,14 +157,21 @@ class Gate:
     # what the grader asks for
 
     async def allow(self, port: int, wire: Wire) -> None:
-        """Lead a port of the sandbox's loopback to the same port of this machine; returns when it is open inside."""
-        if port in self.wires:
-            return
-        self.wires[port] = wire
+        """Lead a port of the sandbox's loopback to the same port of this machine; returns when it is open inside.
+
+        Where nobody listens here, nobody listens inside: a connection is refused there, too.
+        """
+        listens = await _listens(port)
+        words = f"{'listen' if listens else 'close'} {port}"
         async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.shield(self._control)
-            writer.write(f"listen {port}\n".encode())
-            await self._heard.setdefault(port, asyncio.Event()).wait()
+            if listens != (port in self._led):
+                self.wires.setdefault(port, wire)
+                (self._led.add if listens else self._led.discard)(port)
+                self._heard[words] = asyncio.Event()
+                _, writer = await asyncio.shield(self._control)
+                writer.write(f"{words}\n".encode())
+            if words in self._heard:
+                await self._heard[words].wait()
 
     def publish(self, port: int) -> None:
         """Serve a port of this machine by the server that listens at the same port inside."""
@@ -252,3 +259,13 @@ class Gate:
         for future in waiting:
             future.cancel()
         self.path.unlink(missing_ok=True)
+
+
+async def _listens(port: int) -> bool:
+    """Whether somebody takes connections at a port of this machine."""
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.transport.abort()
+    return True

@@ -3,9 +3,9 @@
     python -I -S entry.py USER,MEMORY,PROCESSES,CPU,FILE,FILES PORT,PORT PROGRAM ...
 
 Each PORT of the loopback interface is led to the gate, the unix socket by which the grader decides about every
-connection. Over the control connection the grader asks for more ports (`listen 21234`), and for a connection to a
-server in here (`dial 7 21235`). Nothing depends on the honesty of this process: it runs with the rights of the program,
-which may kill it or talk to the gate itself, and would only cut its own wires.
+connection. Over the control connection the grader asks for more ports (`listen 21234`) or fewer (`close 21234`), and
+for a connection to a server in here (`dial 7 21235`). Nothing depends on the honesty of this process: it runs with the
+rights of the program, which may kill it or talk to the gate itself, and would only cut its own wires.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def gate(words: str) -> Ends:
     return reader, writer
 
 
-async def lead(port: int, made: socket.socket) -> None:
+async def lead(port: int, made: socket.socket) -> asyncio.Server:
     """Connections to a port are led to the gate."""
 
     async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +111,7 @@ async def lead(port: int, made: socket.socket) -> None:
             return
         await join((reader, writer), other)
 
-    await asyncio.start_server(taken, sock=made)
+    return await asyncio.start_server(taken, sock=made)
 
 
 async def dial(number: str, port: int) -> None:
@@ -127,16 +127,16 @@ async def dial(number: str, port: int) -> None:
 
 async def serve(ports: dict[int, socket.socket]) -> None:
     """Lead the ports, and do what the grader asks for."""
-    for port, made in ports.items():
-        await lead(port, made)
+    servers = {port: await lead(port, made) for port, made in ports.items()}
     reader, writer = await gate("control")
     tasks: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
         verb, *words = line.decode().split()
-        if verb == "listen" and int(words[0]) not in ports:
-            made = ports[int(words[0])] = listener(int(words[0]))
-            await lead(int(words[0]), made)
-        if verb == "listen":
+        if verb == "listen" and int(words[0]) not in servers:
+            servers[int(words[0])] = await lead(int(words[0]), listener(int(words[0])))
+        elif verb == "close" and (server := servers.pop(int(words[0]), None)) is not None:
+            server.close()
+        if verb in ("listen", "close"):
             writer.write(line)
         elif verb == "dial":
             task = asyncio.create_task(dial(words[0], int(words[1])))
