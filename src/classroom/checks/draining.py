@@ -25,7 +25,8 @@ from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
 
 LIMIT = 10.0  # seconds for what takes a few hundredths
-HOLD = (1.5, 6.0)  # seconds, at least and at most, that a call to the ledger takes while the shop stops
+HOLD = (1.5, 6.0)  # seconds, at least and at most, that a parcel of an order by HTTP takes while the shop stops
+READ = 3  # calls, one after the other, by whose answers the shop has read all orders and asked the ledger
 EARLY = 0.5  # seconds that a call to the ledger takes while the order of things is looked at
 LOST = (
     "an order was only in memory when the process ended. A task made by asyncio.create_task is awaited by nobody:"
@@ -40,7 +41,8 @@ NO_END = "something never ends: a loop without an exit, or a task that nobody ca
 class Trial:
     """A copy of the shop that took so many seconds to start, the ledger, and what the shop has promised.
 
-    `sent` and `accepted` are id -> unix time. `hold`: seconds that a call to the ledger takes while the shop stops.
+    `sent` and `accepted` are id -> unix time. `hold`: seconds that the ledger takes for an order by HTTP while the shop
+    stops; for one by TCP half of it, so nothing but the orders by HTTP holds the shop up at its end.
     """
 
     def __init__(self, shop: ServiceHandle, book: Book, seconds: float) -> None:
@@ -159,11 +161,13 @@ async def drains(result: Result, trial: Trial, draw: Random) -> None:
     shop, book = trial.shop, trial.book
     await trial.wait()
     async with caller(shop) as client, httpx.AsyncClient(base_url=shop.http, timeout=LIMIT) as browser:
-        async with book.slow(trial.hold):
+        async with book.slow(trial.hold / 2):
             calls = [trial.place(client, trial.order(), timeout=3 * LIMIT) for _ in range(draw.randint(10, 20))]
             answers = asyncio.gather(*calls)
+            await all_read(client)
+        async with book.slow(trial.hold):
             await asyncio.gather(*(trial.post(browser, trial.order()) for _ in range(draw.randint(15, 30))))
-            await outcome(client.send(f"anything else {secrets.token_hex(2)}"))  # answered when all have been read
+            await all_read(client)
             trial.events.append(Event(time.time(), "shop", "SIGTERM", ""))
             stopping = asyncio.ensure_future(shop.stop())
             await asyncio.wait({stopping}, timeout=trial.hold / 2)
@@ -176,3 +180,9 @@ async def drains(result: Result, trial: Trial, draw: Random) -> None:
     codes = [replica.returncode for replica in shop.replicas]
     seen = f"exit code {', '.join(map(str, codes))}"
     result.judge("the shop ends by itself", codes == [0], expected="exit code 0", seen=seen, hint=NO_END)
+
+
+async def all_read(client: Any) -> None:
+    """Return when the shop has read what was sent to it before."""
+    for _ in range(READ):
+        await outcome(client.send(f"anything else {secrets.token_hex(2)}"))

@@ -58,7 +58,8 @@ AGAIN = (
 COPIES = (
     "one message lies there twice: its sender repeated it, or the till died between copy and ack. The first requeue"
     " takes away all its copies, and then there is none left for the second. Take each id once:"
-    " {one.id: one for one in letters}."
+    " {one.id: one for one in letters}. Or it was sent back as it was: even the mended till refuses it, and it"
+    " comes back while you are still at work."
 )
 PRICED = "the total is qty * price, both of them from the letter's own data."
 NEGATIVE = "an order with a total of 0 or less is never charged: drop it, and do not repair what is no accident."
