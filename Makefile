@@ -23,7 +23,7 @@ lab: ## set up all, then open JupyterLab at the first notebook
 	$(IN_VENV) -m classroom lab
 
 test: lint ## set up all, then run every check and every test (ARGS="tests/unit -x" for some, ARGS="-n 0" one by one)
-	$(IN_DEV) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(IN_DEV) -m pytest -n 3 --dist loadgroup $(ARGS)
 
 fuzz: export FUZZ_CASES = 200000
 fuzz: ## a million hostile inputs (`make test` runs a short form)

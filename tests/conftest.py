@@ -57,8 +57,16 @@ NEEDS = {
 }
 
 
+def group_of(item: pytest.Item) -> str:
+    """What runs in one process, where several are at work: a file, since it shares brokers; each notebook by itself."""
+    name = item.nodeid.partition("::")[0]
+    return item.nodeid.partition("[")[2] if item.get_closest_marker("apart") else name
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with its reason, what this machine or user cannot run; leave out long campaigns unless asked for."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
     if "long" not in (config.getoption("-m") or ""):
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
@@ -46,7 +47,7 @@ def sandbox_here() -> str:
 needs_sandbox = pytest.mark.skipif(bool(sandbox_here()), reason=sandbox_here() or "-")
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def field(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Field]:
     """One broker for all submissions of this module."""
     async with field_of(tmp_path_factory.mktemp("grading")) as here:

@@ -26,7 +26,21 @@ from classroom.notebooks import CELL_TIMEOUT, code_cells, lessons_and_solutions,
 
 ROOT = Path(__file__).parents[2]
 COURSE = lessons_and_solutions(ROOT)
-every_notebook = pytest.mark.parametrize("path", COURSE, ids=lambda path: f"{path.parent.name}/{path.stem}")
+pytestmark = pytest.mark.apart
+
+
+def name_of(path: Path) -> str:
+    """How a test names a notebook."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+every_notebook = pytest.mark.parametrize("path", COURSE, ids=name_of)
+# a lab's checks take their time, and its lesson is run twice anyway: twice each only in the long form
+lessons_first = pytest.mark.parametrize(
+    "path",
+    [pytest.param(one, marks=pytest.mark.long if one.parent.name == "solutions" else []) for one in COURSE],
+    ids=name_of,
+)
 
 
 @cache
@@ -59,14 +73,14 @@ def test_the_rules_are_kept(path: Path):
 
 
 @every_notebook
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_nbval_runs_it_and_finds_the_stored_outputs(path: Path):
     """No cell fails, cells tagged nbval-check-output print what is stored, and the opening's memory is enough."""
     skip_without_its_broker(path)
     options = ["--nbval-lax", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "--timeout=0", str(path)]
     with measured(by_runner=True) as cost:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert path.parent.name == "solutions" or [str(problem) for problem in memory(read(path), cost)] == []
 
@@ -86,8 +100,8 @@ def processes_with(mark: str) -> list[str]:
     return found
 
 
-@every_notebook
-@pytest.mark.timeout(360)
+@lessons_first
+@pytest.mark.timeout(420)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds what is left by reading /proc")
 def test_every_cell_runs_twice_and_nothing_is_left(path: Path):
     """Each cell twice in a row, in one kernel, as an impatient reader does; then no process is left."""
