@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -58,9 +59,18 @@ NEEDS = {
 
 
 def group_of(item: pytest.Item) -> str:
-    """What runs in one process, where several are at work: a file, since it shares brokers; each notebook by itself."""
-    name = item.nodeid.partition("::")[0]
-    return item.nodeid.partition("[")[2] if item.get_closest_marker("apart") else name
+    """What runs in one process, where several are at work: a file, since its tests share brokers.
+
+    In a file marked `apart`, the tests of one parameter; of all parameters that begin alike, where the mark has a
+    pattern for their beginning.
+    """
+    file, _, parameter = item.nodeid.partition("[")
+    file = file.partition("::")[0]
+    mark = item.get_closest_marker("apart")
+    if mark is None:
+        return file
+    found = re.match(mark.args[0], parameter) if mark.args else None
+    return f"{file} {found[0] if found else parameter}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

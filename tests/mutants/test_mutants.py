@@ -20,7 +20,11 @@ TASKS = [task for lab in LABS.values() for task in lab.starts]
 STARTS = [(task, reason) for lab in LABS.values() for task, reason in lab.starts.items()]
 MUTANTS = [one for lab in LABS.values() for one in lab.mutants]
 FEWEST = 4  # wrong solutions of each task
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+    pytest.mark.apart(r"\d\d[a-z]?"),  # each lab by itself
+]
 
 
 @asynccontextmanager
