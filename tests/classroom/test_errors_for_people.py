@@ -48,7 +48,11 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
         ("await rabbit.dead_letters('payment.dead')", "UsageError: there is no queue 'payment.dead'", "name right"),
         ("await payments.crash_at('after')", "ValueError: 'after' is no point", "choose from received"),
         ("await depth(channel, 'nowhere')", "ChannelNotFoundEntity: NOT_FOUND", "channel = await connection.channel()"),
-        ("await depth(channel, 'payments')", "ChannelInvalidStateError", "channel = await connection.channel()"),
+        (
+            "await channel.close(); await depth(channel, 'payments')",
+            "ChannelInvalidStateError",
+            "channel = await connection.channel()",
+        ),
         ("await aio_pika.connect('amqp://127.0.0.1:1')", "AMQPConnectionError: ", "Is the broker up?"),
         ("await Client.connect('amqp://127.0.0.1:1', queue='a')", "ConnectError: no RabbitMQ broker", "Is the broker"),
     ],
