@@ -17,6 +17,7 @@ __all__ = ["ReleaseError", "contents", "leaks", "notebooks_of", "write"]
 
 NEEDED = ("pyproject.toml", "uv.lock", "environment.yml", "LICENSE")
 NOT_FOR_STUDENTS = ("src/classroom/grading",)
+SHOWN = ("src/classroom/checks/decoders.py",)  # broken decoders, which lab 03 shows: parts of them are right
 RUN = 3  # lines of an answer, one after the other, that no other text has by chance
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # in a zip file: equal contents are equal files
 
@@ -76,7 +77,7 @@ def leaks(files: Mapping[str, bytes], solution: Notebook, lab: Notebook) -> Iter
             runs |= {part for part in zip(*(answer[n:] for n in range(RUN)), strict=False) if known.isdisjoint(part)}
     for name, data in files.items():
         text = [line for raw in _text(name, data) if (line := raw.strip())]
-        if lines & {*text} or runs & {*zip(*(text[n:] for n in range(RUN)), strict=False)}:
+        if name not in SHOWN and (lines & {*text} or runs & {*zip(*(text[n:] for n in range(RUN)), strict=False)}):
             yield f"    {name}"
 
 
