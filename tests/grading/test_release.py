@@ -177,8 +177,8 @@ def test_a_student_sets_the_bundle_up_and_runs_its_first_check(tmp_path: Path):
     assert run(python, "-c", FIRST_CHECK, f"labs/{notebook}", "first.ipynb").returncode == 0
     done = run(python, "-m", "classroom", "try", "first.ipynb")
     assert done.returncode == 1
-    assert "03.framing" in done.stdout, done.stdout + done.stderr
-    assert "NotImplementedError: Your code goes here" in done.stdout
+    assert "03.predict" in done.stdout, done.stdout + done.stderr
+    assert "first guess, then look" in done.stdout
     assert "0 of 1 checks passed" in done.stdout
     assert (
         "nbgrader"
