@@ -101,7 +101,7 @@ for one in wires():
     predict("a deep answer", "prediction = []\nfor _ in range(90000): prediction = [prediction]\n"),
     predict("a large answer", f"prediction = dict.fromkeys({KEYS}, 'x' * 30_000_000)\n"),
     Case("imports the judge's reference", "03.framing", {"framing": """
-from classroom.checks.framing import frame as encode
+from classroom.checks.lab03.framing import frame as encode
 class Decoder:
     feed = lambda self, data: []
 """}),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from classroom.checks import check, framing, trials
-from classroom.checks.decoders import Decoder
+from classroom.checks import check, trials
+from classroom.checks.lab03 import framing
+from classroom.checks.lab03.decoders import Decoder
 
 
 def starts(*_):

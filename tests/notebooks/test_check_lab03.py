@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from classroom.checks import Result, check
-from classroom.checks.breaking import are_frames, mistake
-from classroom.checks.decoders import DECODERS, Decoder
 from classroom.checks.guesses import compare, is_complete
+from classroom.checks.lab03.breaking import are_frames, mistake
+from classroom.checks.lab03.decoders import DECODERS, Decoder
 from postoffice.transports.framing import frame
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from classroom.checks.attempting import DESK, REASONS
-from classroom.checks.mending import TILL
+from classroom.checks.lab09a.attempting import DESK, REASONS
+from classroom.checks.lab09a.mending import TILL
 from classroom.notebooks import read
 
 SOLUTION = Path(__file__).parents[2] / "solutions/09a-errors-retries-dead-letters.ipynb"

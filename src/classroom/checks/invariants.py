@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from classroom.checks.effects import one_effect_per_id, one_effect_per_key, same_reply
 from classroom.checks.findings import Finding, counted, in_order, missing, no_verdict
@@ -30,6 +31,7 @@ __all__ = [
     "deliveries",
     "duplicates",
     "ends",
+    "find",
     "handlings",
     "lost",
     "one_effect_per_id",
@@ -186,3 +188,10 @@ def verify(run: Run, *checkers: Checker, name: str = "run") -> Result:
     result = Result(name, f"{len(run.attempted):,} messages")
     result.conditions += [checker(run) for checker in checkers or CHECKERS]
     return result
+
+
+def find(result: Result, run: Run, checker: Checker, text: str, hint: str) -> bool:
+    """Add what a checker finds, in the words of the task, with the hint for a failure."""
+    finding = checker(run)
+    result.conditions.append(replace(finding, text=text, hint="" if finding.passed else hint))
+    return bool(finding.passed)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
-from classroom.checks.invariants import Checker, duplicates, lost, unexpected
+from classroom.checks.invariants import duplicates, find, lost, unexpected
 from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal
 from classroom.checks.result import Result
-from classroom.checks.runs import Run
 from postoffice.points import Point
 
 PATTERN = "order.placed"
@@ -91,10 +89,3 @@ async def outlives_kills(result: Result, stage: Stage, draw: Random, points: Seq
     find(result, run, lost, f"killed at {len(points)} points of its work: no order is lost", hint)
     find(result, run, duplicates, "killed: only what was in flight is charged again", TOO_MANY)
     find(result, run, unexpected, "killed: nothing is charged that nobody ordered", 'charge data["id"].')
-
-
-def find(result: Result, run: Run, checker: Checker, text: str, hint: str) -> bool:
-    """Add what a checker finds, in the words of the task, with the hint for a failure."""
-    finding = checker(run)
-    result.conditions.append(replace(finding, text=text, hint="" if finding.passed else hint))
-    return bool(finding.passed)

@@ -6,8 +6,7 @@ import asyncio
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import find
-from classroom.checks.invariants import dead_letter_ids, lost
+from classroom.checks.invariants import dead_letter_ids, find, lost
 from classroom.checks.rehearsal import POLL, Stage, last_words, new_ids, prefetch, rehearsal
 from classroom.checks.result import Result
 

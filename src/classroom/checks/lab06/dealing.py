@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import SWALLOWED, charges, find, outlives_kills, place
-from classroom.checks.invariants import duplicates, lost
+from classroom.checks.invariants import duplicates, find, lost
+from classroom.checks.lab05.acking import SWALLOWED, charges, outlives_kills, place
 from classroom.checks.rehearsal import Stage, rehearsal
 from classroom.checks.result import Result
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from classroom.checks import Check, counter, parts, patience, silences
+from classroom.checks import Check
+from classroom.checks.lab01 import counter, parts, patience, silences
 
 GIVEN = {"bank": "the %%service bank cell", "road": "the cell of the road", "book": "the first cell of the lab"}
 PREDICTION = {"prediction": "the cell of task 1"} | GIVEN

@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 
-from classroom.checks.acking import find
-from classroom.checks.invariants import duplicates, lost
+from classroom.checks.invariants import duplicates, find, lost
 from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids
 from classroom.checks.result import Result
 from classroom.checks.runs import Run, handlings

@@ -6,8 +6,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import find
-from classroom.checks.invariants import dead_letter_copies, dead_letter_ids, lost
+from classroom.checks.invariants import dead_letter_copies, dead_letter_ids, find, lost
 from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.keeping import KeptUp

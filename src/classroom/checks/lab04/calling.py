@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from classroom.checks.office import effects, office, settled
+from classroom.checks.lab04.office import effects, office, settled
 from classroom.checks.rehearsal import last_words, new_ids
 from classroom.checks.result import Result
 from classroom.checks.serving import is_up

@@ -6,8 +6,7 @@ import time
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import find
-from classroom.checks.invariants import duplicates, lost
+from classroom.checks.invariants import duplicates, find, lost
 from classroom.checks.rehearsal import LIMIT, Stage, last_words, new_ids, prefetch, rehearsal
 from classroom.checks.result import Result
 

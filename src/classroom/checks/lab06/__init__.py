@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from classroom.checks import Check, claiming, dealing, standing, streaming
+from classroom.checks import Check
+from classroom.checks.lab06 import claiming, dealing, standing, streaming
 
 FIRST = "the first cell of the lab"
 WORLD = {"broker": FIRST, "book": FIRST}

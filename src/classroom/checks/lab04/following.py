@@ -10,7 +10,7 @@ from typing import Any
 
 from classroom.brokers.ports import HOST, Port
 from classroom.checks.asking import Answer, ask, is_function
-from classroom.checks.choosing import serving
+from classroom.checks.lab04.choosing import serving
 from classroom.checks.result import Result
 from postoffice import RpcError, message_pattern
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import find
 from classroom.checks.asking import Answer, ask, is_function
 from classroom.checks.effects import one_effect_per_id
-from classroom.checks.invariants import dead_letter_ids, lost
+from classroom.checks.invariants import dead_letter_ids, find, lost
 from classroom.checks.rehearsal import Stage, new_ids, rehearsal, stands
 from classroom.checks.result import Result
 from classroom.checks.runs import handlings

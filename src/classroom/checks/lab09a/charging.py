@@ -7,10 +7,10 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from classroom.checks.acking import AT_MOST_ONCE, find
 from classroom.checks.effects import one_effect_per_id
 from classroom.checks.findings import counted
-from classroom.checks.invariants import lost
+from classroom.checks.invariants import find, lost
+from classroom.checks.lab05.acking import AT_MOST_ONCE
 from classroom.checks.rehearsal import Stage, last_words, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.checks.runs import Id, Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from classroom.checks.decoders import DECODERS, Decoder
+from classroom.checks.lab03.decoders import DECODERS, Decoder
 from classroom.checks.result import Result
 
 MOST_PIECES, MOST_BYTES = 50, 1_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from classroom.checks.guaranteeing import BROKERS, TRANSPORTS, check_words, ends, run, serve
+from classroom.checks.lab02.guaranteeing import BROKERS, TRANSPORTS, check_words, ends, run, serve
 from classroom.checks.result import Result
 from classroom.guarantees import Cell, Fault, Seen, Word
 from postoffice.service import DeliveryMode

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from classroom.checks import Check, acking, foretelling, poisoning, posting, sharing
+from classroom.checks import Check
+from classroom.checks.lab05 import acking, foretelling, poisoning, posting, sharing
 
 FIRST = "the first cell of the lab"
 WORLD = {"rabbit": FIRST, "book": FIRST}

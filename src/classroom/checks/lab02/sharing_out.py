@@ -8,9 +8,8 @@ from random import Random
 from typing import Any
 
 from classroom.brokers import Broker
-from classroom.checks.acking import find
-from classroom.checks.guaranteeing import ends
-from classroom.checks.invariants import duplicates, lost
+from classroom.checks.invariants import duplicates, find, lost
+from classroom.checks.lab02.guaranteeing import ends
 from classroom.checks.rehearsal import FIRST_CELL
 from classroom.checks.result import Result
 from classroom.checks.serving import is_up

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from classroom.checks.office import office
+from classroom.checks.lab04.office import office
 from classroom.checks.pairs import pairs_of
 from classroom.checks.result import Result
 from classroom.outcome import outcome
