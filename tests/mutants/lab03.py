@@ -106,6 +106,7 @@ MUTANTS = [
         "getincrementaldecoder"),
     Mutant("03.framing", "forgets the rest", {"self.text += ": "self.text = "}, "keep what is not yet a whole frame"),
     Mutant("03.framing", "any header", {HEADER: HEADER.replace("len(head) > 10 or ", "")}, "10 digits at the most"),
+    Mutant("03.framing", "one buffer for all", {"self.text": "Decoder.text"}, "shared by all", short=True),
     Mutant("03.framing", "returns text", {"return texts": 'return "".join(texts)'}, "feed returns a list"),
     Mutant("03.break", "a cut rocket", {
         """[b'3#"\\xc3', b'\\xa9"']""": """['4#"🚀"'.encode()[:4], '4#"🚀"'.encode()[4:]]"""},

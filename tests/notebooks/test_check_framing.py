@@ -34,14 +34,14 @@ class NeverEnds(Decoder):
 async def test_the_unchanged_start_fails_and_says_that_it_is_not_written():
     """No condition holds, and the wire is not tried."""
     result = await check("03.framing", names={"encode": starts, "Decoder": Start})
-    assert [condition.passed for condition in result.conditions] == [False] * 5 + [None]
+    assert [condition.passed for condition in result.conditions] == [False] * 6 + [None]
     assert "NotImplementedError: Your code goes here." in repr(result)
 
 
 async def test_a_wrong_encode_fails_alone():
     """What is right of the decoder is said to be."""
     result = await check("03.framing", names={"encode": str.encode, "Decoder": Strict})
-    assert [condition.passed for condition in result.conditions] == [False, True, True, True, True, None]
+    assert [condition.passed for condition in result.conditions] == [False, True, True, True, True, True, None]
 
 
 async def test_a_loop_that_never_ends_is_stopped_and_named(monkeypatch):

@@ -12,7 +12,7 @@ PREDICTION, BREAKS = {"prediction": "the cell of task 1"}, {"breaks": "the cell 
 
 CHECKS = {
     "03.predict": Check("what a caller can know", PREDICTION, deaths.judge, "prediction", 2, 10),
-    "03.framing": Check("frames", FRAMES, framing.judge, "function", 4, 20),
+    "03.framing": Check("frames", FRAMES, framing.judge, "function", 4, 20, draws=True),
     "03.break": Check("four broken decoders", BREAKS, breaking.judge, "diagnosis", 2, 10),
     "03.till": Check("a till that refuses well", TILL, totalling.judge, "service", 3, 10, draws=True),
     "03.block": Check("a desk that stands still", DESK, turning.judge, "diagnosis", 3, 15, draws=True),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,25 +37,29 @@ def encoded(encode, texts):  # type: ignore[no-untyped-def]
     return [encode(text) for text in texts]
 
 
-def fed(decoder, streams):  # type: ignore[no-untyped-def]
+def fed(decoder, groups):  # type: ignore[no-untyped-def]
     """An adapter: each stream, a list of pieces, goes to a decoder of its own; what came of each piece.
 
-    An answer that is a list of texts is one, any other is ["it returned", its repr]; an error ends the stream, and is
-    ["it raised", its kind, its text].
+    The streams of a group are fed together: each its first piece, then each its second, and so on. An answer that is a
+    list of texts is one, any other is ["it returned", its repr]; an error ends the stream, and is ["it raised", its
+    kind, its text].
     """
-    ends = []
-    for pieces in streams:
-        instance, seen = decoder(), []
-        try:
-            for piece in pieces:
-                texts = instance.feed(piece)
-                good = type(texts) is list and all(type(one) is str for one in texts)
-                seen.append(["texts", texts] if good else ["it returned", repr(texts)[:200], type(texts).__name__])
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            seen.append(["it raised", type(error).__name__, f"{type(error).__name__}: {error}"[:200]])
-        ends.append(seen)
+    ends: list[list[list[object]]] = []
+    for streams in groups:
+        group = [(decoder(), pieces, list[list[object]]()) for pieces in streams]
+        for turn in range(max(map(len, streams))):
+            for instance, pieces, seen in group:
+                if turn >= len(pieces) or (seen and seen[-1][0] == "it raised"):
+                    continue
+                try:
+                    texts = instance.feed(pieces[turn])
+                    good = type(texts) is list and all(type(one) is str for one in texts)
+                    seen.append(["texts", texts] if good else ["it returned", repr(texts)[:200], type(texts).__name__])
+                except NotImplementedError:
+                    raise
+                except Exception as error:
+                    seen.append(["it raised", type(error).__name__, f"{type(error).__name__}: {error}"[:200]])
+        ends += [seen for _, _, seen in group]
     return ends
 
 
@@ -93,14 +97,12 @@ class Seen:
         return self.wrong or repr(self.texts)
 
 
-async def fed_by(decoder: Any, streams: list[list[bytes]]) -> list[Seen]:
-    """What a decoder makes of some streams. Raises `trials.Unanswered`."""
-    found = value_of(await ask(decoder, streams, via=fed, limit=trials.TRIAL_LIMIT))
-    return (
-        [Seen(one) for one in found]
-        if type(found) is list and len(found) == len(streams)
-        else [Seen(found)] * len(streams)
-    )
+async def fed_by(decoder: Any, streams: list[list[bytes]], together: bool = False) -> list[Seen]:
+    """What a decoder makes of some streams, one after the other or together. Raises `trials.Unanswered`."""
+    groups = [streams] if together else [[one] for one in streams]
+    found = value_of(await ask(decoder, groups, via=fed, limit=trials.TRIAL_LIMIT))
+    whole = type(found) is list and len(found) == len(streams)
+    return [Seen(one) for one in found] if whole else [Seen(found)] * len(streams)
 
 
 # What people write instead of the right length, and what to say about it.
@@ -112,27 +114,27 @@ LENGTHS: list[tuple[Callable[[str], int], str]] = [
 ]
 
 
-async def encodes(encode: Any) -> Condition:
+async def encodes(encode: Any, draw: Random) -> Condition:
     """`encode` writes the length, a # and the text in UTF-8, for every kind of text."""
-    name = "encode writes length#text, the length in UTF-16 code units"
-    everything = await made_by(encode, TEXTS)
-    for text, made in zip(TEXTS, everything, strict=True):
+    name, texts = "encode writes length#text, the length in UTF-16 code units", [*TEXTS, drawn(draw)]
+    everything = await made_by(encode, texts)
+    for text, made in zip(texts, everything, strict=True):
         if type(made) is bytes and made == frame(text):
             continue
         if type(made) is not bytes:
             return Condition(name, False, "bytes", type(made).__name__, "end with .encode().")
-        return Condition(name, False, repr(frame(text)), repr(made), _encode_hint(everything, text, made))
+        return Condition(name, False, repr(frame(text)), repr(made), _encode_hint(texts, everything, text, made))
     return Condition(name, True)
 
 
-def _encode_hint(everything: list[Any], text: str, made: bytes) -> str:
+def _encode_hint(texts: list[str], everything: list[Any], text: str, made: bytes) -> str:
     head, mark, body = made.partition(b"#")
     if not mark or not head.isdigit():
         return "a frame is the length in decimal digits, then #, then the text."
     if body != text.encode():
         return "the text goes behind the # as it is, in UTF-8."
     for wrong, words in LENGTHS:
-        if everything == [frame(one, wrong) for one in TEXTS]:
+        if everything == [frame(one, wrong) for one in texts]:
             return f"your length is {words}"
     return f"the length of {text!r} is {units(text)} UTF-16 code units; yours says {head.decode()}."
 
@@ -166,10 +168,10 @@ async def decodes_several(decoder: Any) -> Condition:
     return Condition(name, not seen.wrong and seen.texts == TEXTS, f"{len(TEXTS)} texts", told, hint)
 
 
-async def decodes_pieces(decoder: Any) -> Condition:
+async def decodes_pieces(decoder: Any, draw: Random) -> Condition:
     """However the bytes are cut, each text comes out as soon as its last byte is in, and once."""
     name = "frames may be cut anywhere, even inside a character; each text comes with its last byte"
-    every = [*cuts()]
+    every = [*cuts(draw)]
     for (texts, pieces), seen in zip(every, await fed_by(decoder, [pieces for _, pieces in every]), strict=True):
         size, so_far = 0, list[str]()
         for number, piece in enumerate(pieces):
@@ -201,19 +203,35 @@ def complete(texts: list[str], size: int) -> list[str]:
     return [text for text, end in zip(texts, ends, strict=False) if end <= size]
 
 
-def cuts() -> Iterator[tuple[list[str], list[bytes]]]:
+def drawn(draw: Random) -> str:
+    """A text of all that is hard to count."""
+    return "".join(draw.choices('a#1"é漢🚀', k=draw.randint(1, 12)))
+
+
+def cuts(draw: Random) -> Iterator[tuple[list[str], list[bytes]]]:
     """Frames and ways to cut them: first every single cut of a short one, then byte by byte, then at random."""
     for text in ("[]", '"é🚀"'):
         whole = frame(text)
         yield from (([text], [whole[:at], whole[at:]]) for at in range(1, len(whole)))
     whole = b"".join(map(frame, TEXTS))
     yield TEXTS, [whole[at : at + 1] for at in range(len(whole))]
-    chance = random.Random(803)
     for _ in range(200):
-        texts = ["".join(chance.choices('a#1"é漢🚀', k=chance.randint(1, 12))) for _ in range(chance.randint(1, 5))]
+        texts = [drawn(draw) for _ in range(draw.randint(1, 5))]
         whole = b"".join(map(frame, texts))
-        marks = sorted(chance.choices(range(len(whole) + 1), k=chance.randint(0, 6)))
+        marks = sorted(draw.choices(range(len(whole) + 1), k=draw.randint(0, 6)))
         yield texts, [whole[a:b] for a, b in zip([0, *marks], [*marks, len(whole)], strict=True)]
+
+
+async def stays_apart(decoder: Any, draw: Random) -> Condition:
+    """Two connections at once, a decoder each, do not mix."""
+    name = "two connections at once, a decoder each, do not get each other's bytes"
+    texts = [["[1]", drawn(draw)], [drawn(draw), "[2]"]]
+    wholes = [b"".join(map(frame, those)) for those in texts]
+    streams = [[whole[at : at + 1] for at in range(len(whole))] for whole in wholes]
+    ends = await fed_by(decoder, streams, together=True)
+    right = all(not seen.wrong and seen.texts == those for seen, those in zip(ends, texts, strict=True))
+    hint = "keep what has come in self, made in __init__: a variable of the class or of the module is shared by all."
+    return Condition(name, right, repr(texts), repr(ends), hint)
 
 
 async def refuses(decoder: Any) -> Condition:
@@ -280,17 +298,18 @@ def _whole(data: bytes) -> bool:
     return bool(mark) and units(body.decode(errors="ignore")) >= int(head)
 
 
-async def judge(result: Result, encode: Any, decoder: Any) -> None:
+async def judge(result: Result, draw: Random, encode: Any, decoder: Any) -> None:
     """All conditions of the task; the wire is tried only when both halves work."""
-    wanted: Iterable[tuple[str, Callable[..., Awaitable[Condition]], Any]] = [
-        ("encode writes frames", encodes, encode),
-        ("a decoder reads a frame", decodes_whole, decoder),
-        ("a decoder reads several frames", decodes_several, decoder),
-        ("a decoder takes bytes in pieces", decodes_pieces, decoder),
-        ("a decoder refuses garbage", refuses, decoder),
+    wanted: Iterable[tuple[str, Callable[..., Awaitable[Condition]], tuple[Any, ...]]] = [
+        ("encode writes frames", encodes, (encode, draw)),
+        ("a decoder reads a frame", decodes_whole, (decoder,)),
+        ("a decoder reads several frames", decodes_several, (decoder,)),
+        ("a decoder takes bytes in pieces", decodes_pieces, (decoder, draw)),
+        ("a decoder serves one connection", stays_apart, (decoder, draw)),
+        ("a decoder refuses garbage", refuses, (decoder,)),
     ]
-    for text, trial, subject in wanted:
-        result.conditions.append(await attempt(text, trial, subject))
+    for text, trial, subjects in wanted:
+        result.conditions.append(await attempt(text, trial, *subjects))
     if result.passed:
         result.conditions.append(await attempt("a real service understands your frames", speaks, encode, decoder))
     else:
