@@ -2,6 +2,8 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+# Each service is a process of its own. Without bytecode it would compile all that it imports at each start: twice the time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that is new enough; give your own by `make PYTHON=/path/to/python lab`.
 FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
