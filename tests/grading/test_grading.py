@@ -214,6 +214,19 @@ async def test_the_cell_of_a_task_is_found_by_id_then_by_content():
     assert answers(task, [Cell("code", "x", "", "%%service paymentsX --on rabbit")]).cell is None
 
 
+async def test_prose_is_found_by_id_then_by_its_first_line_and_is_never_a_zero_when_it_is_not_found():
+    """A tool that drops ids must not cost a student a point that nobody looked at."""
+    lab = lab_of("05", read_notebook(path_of("05")))
+    task = next(one for one in lab.tasks if one.name == "05.why")
+    lost = Cell("markdown", "x1", "", "**Your answer:**\n\nThe confirm covers the way to the queue.")
+    named = Cell("markdown", "why", "", "The confirm covers the way to the queue.")
+    note = Cell("markdown", "x2", "", "A note of mine")
+    assert answers(task, [note, lost]).cell is lost
+    assert answers(task, [lost, named, note]).cell is named
+    assert answers(task, [note]).cell is None
+    assert "look in the notebook" in answers(task, [note]).note
+
+
 @pytest.mark.parametrize("first", [
     "%%service other --on rabbit", "%%service payments --on amqp://10.0.0.1",
     "%%service payments --on grpc --proto /etc/passwd",

@@ -130,12 +130,18 @@ def makes(source: str, name: str) -> bool:
 def fits(task: Task, cell: Cell) -> bool:
     """Whether a cell has what the task's has."""
     if task.check is None:
-        return cell.kind == "markdown"
+        return cell.kind == "markdown" and (cell.id in task.ids or cell.grade_id in task.ids or _headed(task, cell))
     if cell.kind != "code":
         return False
     if task.service:
         return makes(cell.source, task.service)
     return any(makes(cell.source, name) for name in task.names or task.check.needs)
+
+
+def _headed(task: Task, cell: Cell) -> bool:
+    """Whether a text begins as the one that students find, "**Your answer:**"."""
+    head = task.start.strip().splitlines()[:1]
+    return bool(head) and cell.source.strip().startswith(head[0])
 
 
 def answers(task: Task, cells: Sequence[Cell]) -> Answer:
@@ -145,15 +151,15 @@ def answers(task: Task, cells: Sequence[Cell]) -> Answer:
     if fitting:
         note = "" if len(fitting) == 1 else f"{len(fitting)} cells bear this task's name; the last one was taken"
         return _answer(fitting[-1], cells, note)
-    if task.check is None:
-        return Answer(None, note="no text cell bears this task's name")
     found = [cell for cell in cells if fits(task, cell)]
     if found:
         one = "by its content, since no cell that bears the task's name has it"
         note = f"found {one}" if len(found) == 1 else f"found {one}; of {len(found)} such cells, the last one was taken"
         return _answer(found[-1], cells, note)
-    if named:
+    if named and task.check is not None:
         return _answer(named[-1], cells, "")
+    if task.check is None:
+        return Answer(None, note="no text cell bears this task's name, or its first line: look in the notebook itself")
     return Answer(None, note="no cell bears this task's name, and none has what it asks for")
 
 

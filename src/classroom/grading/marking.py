@@ -104,7 +104,7 @@ async def _mark(lab: Lab, task: Task, answer: Answer, terms: Terms, accounts: Ac
     plain = TaskMark(task.name, task.title, task.kind, task.points, 0.0, "missing", note=answer.note)
     if task.check is None:
         text = clean(answer.cell.source, LONGEST * 5) if answer.cell else ""
-        written = bool(text) and text.strip() != task.start.strip()
+        written = not answer.cell or (bool(text) and text.strip() != task.start.strip())
         changes = {"earned": None, "state": "manual", "rubric": task.rubric} if written else {"rubric": task.rubric}
         return _with(plain, answer=text, **changes)
     if answer.cell is None:
