@@ -37,6 +37,7 @@ __all__ = ["LIMIT", "Stage", "new_ids", "rehearsal", "stands"]
 
 LIMIT = 40.0  # seconds for what takes one or two
 POLL = 0.02  # seconds
+WORDS = 2.0  # seconds for a line to come through a service's log
 QUIET = 5  # looks in a row that find all queues empty, before the service is asked to drain
 PREFETCH = 16  # where the cell does not say
 _numbers = count(1000 * secrets.randbelow(1_000_000))
@@ -230,6 +231,14 @@ def copy_of(service: ServiceHandle, name: str, url: str, desk: type[Desk]) -> Se
 def last_words(service: ServiceHandle) -> str:
     """The last line that a service printed, for a hint."""
     return f"the last line that it printed: {' '.join(service.logs(1).split())[:300] or '(nothing)'}"
+
+
+async def words_of(service: ServiceHandle, failed: bool) -> str:
+    """As `last_words`; of a service that has just failed, the line that says why may come a moment after its answer."""
+    end = time.monotonic() + WORDS * failed
+    while " is ready on " in service.logs(1) and time.monotonic() < end:
+        await asyncio.sleep(POLL)
+    return last_words(service)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import secrets
 from random import Random
 from typing import Any
 
-from classroom.checks.rehearsal import last_words, new_ids
+from classroom.checks.rehearsal import new_ids, words_of
 from classroom.checks.result import Result
 from classroom.checks.serving import is_up
 from classroom.checks.street import Street, street, until
@@ -71,7 +71,8 @@ async def sells(result: Result, twin: ServiceHandle, client: Client, here: Stree
     (ident,) = new_ids(1)
     end, state = await checkout(client, ident, draw.randint(1, 99))
     expected = f"{{'id': {ident}, 'state': 'paid'}}"
-    hint = WAKES if when != "on a good day" else f"see the task for what to answer; {last_words(twin)}"
+    told = await words_of(twin, state != "paid")
+    hint = WAKES if when != "on a good day" else f"see the task for what to answer; {told}"
     if not result.judge(f"{when} an order is paid", state == "paid", expected=expected, seen=repr(end), hint=hint):
         return False
     await until(lambda: here.charged(ident), 3.0)

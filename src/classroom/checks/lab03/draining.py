@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from classroom.checks.invariants import duplicates, find, lost
-from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids
+from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids, words_of
 from classroom.checks.result import Result
 from classroom.checks.runs import Run, handlings
 from classroom.checks.serving import caller, copy_of
@@ -124,13 +124,13 @@ async def both_doors(result: Result, trial: Trial) -> bool:
     by_http, by_tcp = trial.order(), trial.order()
     async with httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
         seen = await trial.post(browser, by_http)
-    hint = f"POST /orders takes {{'id': ...}} and answers with status_code=202; {last_words(trial.shop)}"
+    hint = f"POST /orders takes {{'id': ...}} and answers with status_code=202; {await words_of(trial.shop, seen != '202')}"
     if not result.judge("an order by HTTP is answered with 202", seen == "202", expected="202", seen=seen, hint=hint):
         return False
     async with caller(trial.shop) as client:
         seen = await trial.place(client, by_tcp)
-    text = 'an order by TCP, pattern "place", is answered'
-    if not result.judge(text, seen == "answered", seen=seen, hint=last_words(trial.shop)):
+    text, hint = 'an order by TCP, pattern "place", is answered', await words_of(trial.shop, seen != "answered")
+    if not result.judge(text, seen == "answered", seen=seen, hint=hint):
         return False
     shipped = await trial.wait()
     missing = [way for way, ident in (("HTTP", by_http), ("TCP", by_tcp)) if not shipped[ident]]

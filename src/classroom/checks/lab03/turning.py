@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from classroom.checks.rehearsal import last_words
+from classroom.checks.rehearsal import last_words, words_of
 from classroom.checks.result import Result
 from classroom.checks.serving import caller, copy_of
 from classroom.outcome import Outcome, outcome
@@ -58,7 +58,7 @@ async def makes_one(result: Result, desk: ServiceHandle, client: Client, draw: R
     end = await outcome(client.send("report", {"pages": pages}, timeout=LIMIT))
     wanted = {"number": 1, "text": f"{pages} pages"}
     good = end.answer == wanted and type(end.answer["number"]) is int
-    hint = f"return the number and what render() gave; {last_words(desk)}"
+    hint = f"return the number and what render() gave; {await words_of(desk, not good)}"
     text = "a report alone is right, and has the number 1"
     if not result.judge(text, good, expected=repr(wanted), seen=repr(end), hint=hint):
         return False

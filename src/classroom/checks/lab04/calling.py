@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from classroom.checks.lab04.office import effects, office, settled
-from classroom.checks.rehearsal import last_words, new_ids
+from classroom.checks.rehearsal import new_ids, words_of
 from classroom.checks.result import Result
 from classroom.checks.serving import is_up
 from classroom.checks.street import until
@@ -74,7 +74,7 @@ class Trial:
         (ident,) = new_ids(1)
         end, state = await self.checkout(ident)
         expected = f"{{'id': {ident}, 'state': 'paid'}}"
-        seen, hint = repr(end), last_words(twin)
+        seen, hint = repr(end), await words_of(twin, state != "paid")
         if "NoHandlerError" in seen or "nobody handles" in hint or "Internal" in seen:
             hint = f"{UNHEARD} {hint}"
         if not self.result.judge("an order is paid", state == "paid", expected=expected, seen=seen, hint=hint):
