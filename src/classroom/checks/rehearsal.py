@@ -235,9 +235,10 @@ def last_words(service: ServiceHandle) -> str:
 
 async def words_of(service: ServiceHandle, failed: bool) -> str:
     """As `last_words`; of a service that has just failed, the line that says why may come a moment after its answer."""
-    end = time.monotonic() + WORDS * failed
-    while " is ready on " in service.logs(1) and time.monotonic() < end:
-        await asyncio.sleep(POLL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WORDS if failed else 0):
+            while " is ready on " in service.logs(1):  # noqa: ASYNC110  (nothing tells of a new line)
+                await asyncio.sleep(POLL)
     return last_words(service)
 
 

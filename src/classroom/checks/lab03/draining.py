@@ -124,7 +124,8 @@ async def both_doors(result: Result, trial: Trial) -> bool:
     by_http, by_tcp = trial.order(), trial.order()
     async with httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
         seen = await trial.post(browser, by_http)
-    hint = f"POST /orders takes {{'id': ...}} and answers with status_code=202; {await words_of(trial.shop, seen != '202')}"
+    told = await words_of(trial.shop, seen != "202")
+    hint = f"POST /orders takes {{'id': ...}} and answers with status_code=202; {told}"
     if not result.judge("an order by HTTP is answered with 202", seen == "202", expected="202", seen=seen, hint=hint):
         return False
     async with caller(trial.shop) as client:
