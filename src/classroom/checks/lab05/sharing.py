@@ -14,6 +14,7 @@ from classroom.checks.runs import Run
 SHORT = 14  # jobs of a page each
 PAGE = 0.02  # seconds that a page takes, as the cell says
 LONGER = (4, 20)  # times as long as all short jobs together: the long job, and where the machine is busy, a second one
+LONGEST = 6.0  # seconds; a service that is stopped has ten to finish
 POCKET = "short jobs lay in the pocket of the replica that had the long one"
 LEFT_OUT = (
     "the long job was acknowledged, and never printed. Either it is left out, or the handler had returned while its"
@@ -62,7 +63,7 @@ async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) 
     """
     before, seen, late = draw.randint(0, 2), "", None
     for times in LONGER:
-        run, long, short = await _one_long(stage, before, times * seconds)
+        run, long, short = await _one_long(stage, before, min(times * seconds, LONGEST))
         if not find(result, run, lost, "with a long job among them, every job is printed", LEFT_OUT):
             break
         done = [row.id for row in sorted(run.ledger or (), key=lambda row: row.number) if row.outcome == "effect"]
@@ -72,7 +73,8 @@ async def lets_pass(result: Result, stage: Stage, draw: Random, seconds: float) 
             break
         result.conditions.pop()  # it is judged again, with a longer one
     text = "every short job is done before the long one that was sent among the first"
-    return result.judge(text, None if late is None else not late, expected="0 after it", seen=seen, hint=_why(stage))
+    unclear = late is None or (late and 2 * seconds > LONGEST)  # this machine is too slow to tell
+    return result.judge(text, None if unclear else not late, expected="0 after it", seen=seen, hint=_why(stage))
 
 
 async def _one_long(stage: Stage, before: int, seconds: float) -> tuple[Run, int, list[int]]:
