@@ -56,13 +56,16 @@ class Task:
 def tasks(labs: Path = LABS) -> list[Task]:
     """All of them, in the order of the labs, with what this learner's file and notebooks say.
 
-    `labs` is the folder of this learner's notebooks; tasks without a check are known from there.
+    `labs` is the folder of this learner's notebooks; tasks without a check are known from there. Where the course has
+    some labs only, as in a bundle of one, the tasks are those of these.
     """
+    here = {path.name.partition("-")[0] for path in LABS.glob("*.ipynb")}
     verdicts = {str(one["id"]): bool(one.get("passed")) for one in progress.events() if one["what"] == "check"}
     states: dict[bool | None, State] = {True: "passed", False: "not yet", None: "open"}
     checked = [
         Task(name, one.title, one.kind, one.points, one.minutes, states[verdicts.get(name)])
         for name, one in every_check().items()
+        if not here or name.partition(".")[0] in here
     ]
     return sorted([*checked, *_prose(labs)], key=lambda one: one.lab)  # stable: prose comes last, as in its lab
 

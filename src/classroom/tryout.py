@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from classroom.checks.result import VERDICTS
 from classroom.notebooks import METADATA, Notebook, NotebookError, read
 
 __all__ = ["main"]
@@ -58,7 +59,8 @@ def _verdict(cell: Any) -> tuple[bool | None, str]:
     for output in cell.outputs:
         if output.output_type == "execute_result":
             text = str(output.data.get("text/plain", ""))
-            return ": passed," in text.partition("\n")[0], text
+            head = text.partition("\n")[0]
+            return any(f": {verdict}, " in head for verdict in VERDICTS.values()), text
         if output.output_type == "error":
             return None, f"{call}: {output.ename}: {output.evalue}"
     return None, f"{call}: it was not run, or showed nothing"

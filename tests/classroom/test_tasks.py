@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_the_last_verdict_counts(capsys: pytest.CaptureFixture[str]):
     assert "05.ack" in states["passed"]
     assert f"1 of {len(minutes)} tasks passed, 3 of" in lines[-2]
     assert f"about {sum(minutes.values()) - minutes['05.ack']} minutes" in lines[-2]
+
+
+def test_where_only_one_lab_is_its_tasks_are_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A student's bundle has the checks of every lab, and one lab."""
+    shutil.copy(LABS / "06-redis.ipynb", tmp_path)
+    monkeypatch.setattr("classroom.tasks.LABS", tmp_path)
+    assert cli.main(["progress", "--labs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in lines if line.startswith("open")} == {
+        "06.why",
+        *(name for name in every_check() if name.startswith("06.")),
+    }
+    assert "0 of 5 tasks passed, 0 of 15 points; about 90 minutes" in lines[-2]
 
 
 def test_prose_that_was_written_is_not_left(tmp_path: Path):

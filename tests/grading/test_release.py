@@ -153,7 +153,7 @@ json.dump(notebook, open(sys.argv[2], "w"))
 
 @pytest.mark.timeout(300)
 def test_a_student_sets_the_bundle_up_and_runs_its_first_check(tmp_path: Path):
-    """In an empty folder, from the zip file alone; the start that is handed out fails for a clear reason."""
+    """In an empty folder, from the zip file alone; what is handed out fails for a clear reason, an answer passes."""
     archive = write(contents(ROOT, "03"), tmp_path / "out" / "lab-03")
     home = tmp_path / "a student's folder"
     zipfile.ZipFile(archive).extractall(home)
@@ -180,6 +180,13 @@ def test_a_student_sets_the_bundle_up_and_runs_its_first_check(tmp_path: Path):
     assert "03.predict" in done.stdout, done.stdout + done.stderr
     assert "first guess, then look" in done.stdout
     assert "0 of 1 checks passed" in done.stdout
+    assert run(python, "-c", FIRST_CHECK, str(notebooks_of(ROOT, "03")[0]), "first.ipynb").returncode == 0
+    done = run(python, "-m", "classroom", "try", "first.ipynb")
+    assert "1 of 1 checks passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+    listed = run(python, "-m", "classroom", "progress").stdout
+    assert "03.predict" in listed
+    assert "05.ack" not in listed
     assert (
         "nbgrader"
         not in run(python, "-c", "import sys, pkgutil; print([m.name for m in pkgutil.iter_modules()])").stdout

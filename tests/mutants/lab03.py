@@ -86,7 +86,7 @@ MUTANTS = [
     Mutant("03.predict", "the last one counts", {'"charges": 3': '"charges": 1'}, "meant as one", short=True),
     Mutant("03.predict", "a timeout is a no", {'["killed", "paused"]': '["killed"]'}, "when it goes on"),
     Mutant("03.predict", "all of them", {'["killed", "paused"]': '["killed", "gone", "paused"]'}, "nothing was sent"),
-    Mutant("03.predict", "numbers as text", {'"length": 8': '"length": "8"'}, "lesson 03 shows this case"),
+    Mutant("03.predict", "numbers as text", {'"length": 8': '"length": "8"'}, "a whole number, such as 5"),
     Mutant("03.framing", "encode: code points", {UNITS: "len(text)}"}, "len(text): it counts code points", short=True),
     Mutant("03.framing", "encode: bytes", {UNITS: "len(text.encode())}"}, "the length in UTF-8 bytes"),
     Mutant("03.framing", "encode: bytes of UTF-16", {" // 2}#": "}#"}, "Divide by 2"),

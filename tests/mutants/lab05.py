@@ -28,7 +28,7 @@ MUTANTS = [
     Mutant("05.predict", "all are marked", {'"redelivered": 5': '"redelivered": 12'}, "only those that somebody held"),
     Mutant("05.predict", "the limit counts the first", {'"deliveries": 4': '"deliveries": 3'}, "come *again*"),
     Mutant("05.predict", "the shorter first", {'"slow",': '"quick",'}, "stands at the head", short=True),
-    Mutant("05.predict", "numbers as text", {'"held": 5': '"held": "5"'}, "draw the queue"),
+    Mutant("05.predict", "numbers as text", {'"held": 5': '"held": "5"'}, "a whole number, such as 5"),
     Mutant("05.confirm", "not mandatory", {"mandatory=True": "mandatory=False"}, "mandatory=True"),
     Mutant("05.confirm", "any answer is an Ack", {ANSWER: 'return "stored"'}, "Look at what publish returns"),
     Mutant("05.confirm", "knows the keys of the lesson", {

@@ -30,14 +30,16 @@ MUTANTS = [
         short=True),
     Mutant("06.predict", "an ack removes", {'"length": 20': '"length": 0'}, "not out of the stream"),
     Mutant("06.predict", "a group gets all", {'"latecomer": 0': '"latecomer": 20'}, "the end of the stream"),
-    Mutant("06.predict", "numbers as text", {'"claimed": 4': '"claimed": "4"'}, "draw the stream"),
-    Mutant("06.predict", "a truth for a number", {'"by itself": 0': '"by itself": False'}, "draw the stream"),
+    Mutant("06.predict", "numbers as text", {'"claimed": 4': '"claimed": "4"'}, "a whole number, such as 5"),
+    Mutant("06.predict", "a truth for a number", {'"by itself": 0': '"by itself": False'}, "a whole number, such as 5"),
     Mutant("06.once", "at most once", {LEAST: "", RETRY: ""}, "every replica hears every order", short=True),
     Mutant("06.once", "one replica, at most once", {
         LEAST: "", RETRY: "", "--replicas 2": "--replicas 1"}, "keep --replicas 2"),
     Mutant("06.once", "one replica", {"--replicas 2": "--replicas 1"}, "keep --replicas 2"),
     Mutant("06.once", "keeps the set", {"@event_pattern": SET, CHARGE: SEEN}, "was noted as done before it was",
         short=True),
+    Mutant("06.once", "keeps the set, and tries once", {
+        RETRY: "", "@event_pattern": SET, CHARGE: SEEN}, "was noted as done before it was"),
     Mutant("06.once", "catches everything", {
         CHARGE: f"    try:\n    {CHARGE}    except Exception as error:\n        print(error)\n"}, "hides the error"),
     Mutant("06.once", "begun, and not done", {
@@ -81,9 +83,13 @@ MUTANTS = [
     Mutant("06.stuck", "at most once", {LEAST: "", TRIES: ""}, "--delivery at-least-once"),
 ]  # fmt: skip
 
+OTHERS = [
+    Mutant("06.once", "gives up at once: what was refused lies among the dead letters", {RETRY: ""}),
+]
+
 LAB = Lab("06", MUTANTS, {
     "06.predict": "still ...: heard, charges",
     "06.once": "every replica hears every order",
     "06.rescue": "NotImplementedError: Your code goes here",
     "06.stuck": "XPENDING names a reader",
-})  # fmt: skip
+}, others=OTHERS)  # fmt: skip

@@ -10,6 +10,12 @@ from classroom.checks.result import Result
 
 __all__ = ["compare", "is_complete"]
 
+FORMS = {  # what is said to a guess of another type
+    int: "the answer is a whole number, such as 5: no quotes, no brackets.",
+    str: "the answer is one word in quotes.",
+    list: 'the answer is a list of names, such as ["this", "that"], even if there is only one.',
+}
+
 
 def is_complete(result: Result, prediction: Any, questions: Mapping[str, str]) -> bool:
     """Judge whether a dict has an answer to each question; nothing is added where it has."""
@@ -38,12 +44,13 @@ def compare(
     Args:
         happened: name -> what was seen. A guess is right when its type and its value are the same.
         questions: name -> the question in words. reasons: name -> wrong guess -> why it is wrong; a list is looked up
-            as its texts, joined by commas. otherwise: what is said to every other wrong guess.
+            as its texts, joined by commas. otherwise: what is said to every other wrong guess of the right type.
     """
     for name, question in questions.items():
         guess, seen = prediction[name], happened[name]
         right = not not_plain(guess) and type(guess) is type(seen) and guess == seen
         key = ", ".join(map(str, guess)) if type(guess) is list else guess
         known = reasons[name].get(key) if type(key) in (bool, int, str) else None
+        hint = known or otherwise if type(guess) is type(seen) else FORMS.get(type(seen), otherwise)
         expected = f"your guess: {guess!r:.80}"
-        result.judge(f"{name}: {question}", right, expected=expected, seen=f"{seen!r}", hint=known or otherwise)
+        result.judge(f"{name}: {question}", right, expected=expected, seen=f"{seen!r}", hint=hint)

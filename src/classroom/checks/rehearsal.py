@@ -133,6 +133,16 @@ class Stage:
                     self._dead[queue] = await office.list()
         return [one for found in self._dead.values() for one in found if one.id in self._marks]
 
+    async def send_back(self) -> None:
+        """Send what it gave up to it once more, as an operator does, and wait until that has come to its end."""
+        given_up = {letter.id for letter in await self.letters()}
+        for queue in self.service.queues[1:]:
+            async with dead_letters(self.url, queue) as office:
+                for ident in given_up & {letter.id for letter in await office.list()}:
+                    await office.requeue(ident)
+        if given_up:
+            await self.settle()
+
     def number(self, letter: DeadLetter) -> int:
         """The id of a dead letter, as it was sent."""
         return self._marks[letter.id]

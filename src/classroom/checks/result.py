@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from classroom.events import Life
 from classroom.views.markup import Markup, tag
 
+VERDICTS = {True: "public checks passed", False: "passed"}  # by `public`; where it did not pass: "not yet"
 MARKS = {True: "pass", False: "FAIL", None: "not judged"}
 LEFT, TOP = "text-align: left", "text-align: left; vertical-align: top"
 SHORT = f"{TOP}; white-space: nowrap"
@@ -84,7 +85,7 @@ class Result:
 
     def _headline(self) -> str:
         good = sum(condition.passed is True for condition in self.conditions)
-        verdict = ("public checks passed" if self.public else "passed") if self.passed else "not yet"
+        verdict = VERDICTS[self.public] if self.passed else "not yet"
         return f"{self.name}, {self.title}: {verdict}, {good} of {len(self.conditions)} conditions hold"
 
     def _repr_html_(self) -> str:

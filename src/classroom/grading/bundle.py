@@ -94,7 +94,7 @@ def _text(name: str, data: bytes) -> list[str]:
 def _makefile(course: str, notebook: str) -> str:
     """The students' Makefile: the course's own way to find Python, and the commands that a student needs."""
     head, _, _ = course.partition("IN_DEV =")
-    return head + TARGETS.format(notebook=notebook)
+    return head.replace("Needs git, make and", "Needs make and") + TARGETS.format(notebook=notebook)
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> Path:

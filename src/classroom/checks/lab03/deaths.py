@@ -82,7 +82,7 @@ REASONS: dict[str, Mapping[Any, str]] = {
         0: "the calls lie in its socket until it goes on.",
     },
 }
-LOOK_BACK = "lesson 03 shows this case. Ask what has left the caller, and who is there to notice."
+LOOK_BACK = "read the names that the task gives, then ask what has left the caller, and who is there to notice."
 
 
 async def judge(result: Result, prediction: Any) -> None:

@@ -136,12 +136,12 @@ async def both_doors(result: Result, trial: Trial) -> bool:
     shipped = await trial.wait()
     missing = [way for way, ident in (("HTTP", by_http), ("TCP", by_tcp)) if not shipped[ident]]
     seen = f"missing: the one by {' and by '.join(missing)}"
-    hint = "await deliver(order) for each order, whichever door it came by."
+    hint = f"await deliver(order) for each order, or hand it to what awaits it later; {last_words(trial.shop)}"
     return result.judge("both are shipped", not missing, seen=seen, hint=hint)
 
 
 async def in_order(result: Result, trial: Trial) -> bool:
-    """The ledger takes its time: 202 comes before the parcel is sent, and the answer by TCP after it."""
+    """The ledger takes its time: 202 comes before the order is delivered, and the answer by TCP after it."""
     by_http, by_tcp = trial.order(), trial.order()
     async with trial.book.slow(EARLY), httpx.AsyncClient(base_url=trial.shop.http, timeout=LIMIT) as browser:
         status = await trial.post(browser, by_http)
@@ -149,10 +149,10 @@ async def in_order(result: Result, trial: Trial) -> bool:
         async with caller(trial.shop) as client:
             answered = await trial.place(client, by_tcp)
         late = by_tcp in {row.id for row in await trial.shipped()}
-    seen = "the parcel was sent before" if status == "202" else status
-    good = result.judge("202 comes before the parcel is sent", status == "202" and early, seen=seen, hint=WAITS)
-    seen = "the parcel was not sent yet" if answered == "answered" else answered
-    text = "the answer by TCP comes when the parcel is sent"
+    seen = "it was delivered before" if status == "202" else status
+    good = result.judge("202 comes before the order is delivered", status == "202" and early, seen=seen, hint=WAITS)
+    seen = "it was not delivered yet" if answered == "answered" else answered
+    text = "the answer by TCP comes when the order is delivered"
     return result.judge(text, answered == "answered" and late, seen=seen, hint=HASTY) and good
 
 

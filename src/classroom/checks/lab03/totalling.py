@@ -92,6 +92,8 @@ async def adds_up(result: Result, client: Client, till: ServiceHandle, good: Seq
                 hint = f"the handler raised; the last line of till's log: {till.logs(1)}"
             elif isinstance(end.error, NoHandlerError):
                 hint = 'the pattern is {"cmd": "total"}, letter by letter.'
+            elif isinstance(end.error, RpcError):
+                hint = "this order makes sense, and was refused: a price may have a fraction, an order no lines at all."
             result.judge("good orders are added up", False, expected=f"{total} for {data}", seen=repr(end), hint=hint)
             return
     result.judge("good orders are added up", True)
@@ -164,7 +166,9 @@ async def survives_noise(result: Result, till: ServiceHandle, data: Any, total: 
     finally:
         for writer in writers:
             writer.close()
-    result.judge("bytes that are no frames do not disturb other callers", is_number(end.answer, total), seen=repr(end))
+    good = is_number(end.answer, total)
+    hint = f"meanwhile another caller sent a good order, and had no right answer: expected {total}."
+    result.judge("bytes that are no frames do not disturb other callers", good, seen=repr(end), hint=hint)
 
 
 async def same_process(result: Result, till: ServiceHandle, before: list[int]) -> None:

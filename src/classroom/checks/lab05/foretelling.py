@@ -18,12 +18,12 @@ LETTERS, HELD, DONE = 20, 5, 8  # as the task says: sent, prefetch, acknowledged
 LIMIT = 3  # of the quorum queue
 SLOW, QUICK = 600, 100  # milliseconds that two letters may live
 QUESTIONS = {
-    "waiting": "letters wait while the consumer lives",
-    "held": "letters does the consumer hold",
-    "waiting after": "letters wait after its death",
-    "redelivered": "of them are marked redelivered",
-    "deliveries": "deliveries of a letter that is always given back, with a limit of 3",
-    "first back": "letter comes back first",
+    "waiting": "how many letters wait while the consumer lives",
+    "held": "how many letters the consumer holds",
+    "waiting after": "how many letters wait after its death",
+    "redelivered": "how many of them are marked redelivered",
+    "deliveries": "how many deliveries a letter has that is always given back, with a limit of 3",
+    "first back": "which letter comes back first",
 }
 LOOK = "draw the queue, and the consumer's hands, after each step."
 REASONS: dict[str, Mapping[Any, str]] = {

@@ -126,6 +126,8 @@ def answers(result: Result, answer: Answer) -> bool:
         hint = "it did not come to its end: does its loop look at the same entries again?"
     elif answer.kind:
         hint = "run the cell, call it by hand, read the error."
+    elif "b'" in repr(answer):
+        hint = "the ids are bytes: Redis.from_url(url, decode_responses=True) gives text."
     seen = repr(answer)[:300]
     return result.judge("rescue gives two lists of ids", right, expected=HONEST, seen=seen, hint=hint)
 

@@ -20,14 +20,14 @@ REPLICAS, ORDERS = 3, 4
 ENTRIES, ANNS, DONE = 20, 6, 2  # in the stream; that Ann reads; that she acknowledges
 LOOK = "draw the stream, and the list of what is pending, after each step."
 QUESTIONS = {
-    "heard": "messages does the subscriber hear",
-    "charges": f"charges, of {ORDERS} orders by {REPLICAS} replicas on a channel",
-    "bob": "new entries does Bob get",
-    "pending": "entries are pending when Bob has acknowledged all of his",
-    "by itself": "of them come to Bob when he asks for new ones again",
-    "claimed": "entries does Bob get by XAUTOCLAIM",
-    "length": "entries are in the stream, when all are acknowledged",
-    "latecomer": "entries does a group get that is made at the end, from $",
+    "heard": "how many messages the subscriber hears",
+    "charges": f"how many charges {ORDERS} orders make, with {REPLICAS} replicas on a channel",
+    "bob": "how many new entries Bob gets",
+    "pending": "how many entries are pending when Bob has acknowledged all of his",
+    "by itself": "how many of them come to Bob when he asks for new ones again",
+    "claimed": "how many entries Bob gets by XAUTOCLAIM",
+    "length": "how many entries are in the stream, when all are acknowledged",
+    "latecomer": "how many entries a group gets that is made at the end, from $",
 }
 REASONS: dict[str, Mapping[Any, str]] = {
     "heard": {
