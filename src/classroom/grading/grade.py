@@ -43,6 +43,7 @@ class Kept(msgspec.Struct):
     lab: str
     seed: int
     seeds: int
+    sandbox: bool = True
 
 
 class Grading:
@@ -188,13 +189,20 @@ def _kept_run(options: argparse.Namespace) -> Kept:
     path = options.out / "run.json"
     if path.exists():
         kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        if kept.sandbox == options.unsafe:
+            how, other = ("in a sandbox", "without") if kept.sandbox else ("without a sandbox (--unsafe)", "in one")
+            raise ValueError(
+                f"{options.out} has marks that were made {how}: what follows may not be made {other}, or nobody could"
+                " tell which is which. Go on with the same, or give another --out."
+            )
         if kept.lab != options.lab or (options.seed not in (None, kept.seed)) or kept.seeds != options.seeds:
             raise ValueError(
                 f"{options.out} has marks of lab {kept.lab} with seed {kept.seed} and {kept.seeds} seeds a task. Go on"
                 " with the same, or give another --out."
             )
         return kept
-    kept = Kept(options.lab, new_secret() if options.seed is None else options.seed, options.seeds)
+    secret = new_secret() if options.seed is None else options.seed
+    kept = Kept(options.lab, secret, options.seeds, not options.unsafe)
     path.write_bytes(msgspec.json.encode(kept))
     return kept
 
@@ -211,7 +219,7 @@ def main(argv: list[str]) -> int:
         print(f"CAUTION. {note}", flush=True)
     print(f"{len(found)} submissions of {grading.lab.title}; secret seed {grading.run.seed}", flush=True)
     run = asyncio.run(grading.grade(found, options.again))
-    open_tasks = sum(len(one.needs_you) for one in run.submissions)
+    open_tasks = sum(len(one.needs_you) for one in run.submissions if one.status == "graded")
     bad = [one.student for one in run.submissions if one.status != "graded"]
     print(f"{len(run.submissions)} marked in {run.seconds:.0f} s: {grading.speed()}.", flush=True)
     print(f"{open_tasks} tasks are for you to look at. All of it: {options.out / 'results.json'}", flush=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from classroom.observe.picture import DARK, LIGHT
 from classroom.views.markup import Child, Markup, tag
 
-__all__ = ["MARKS", "STATES", "cells", "document", "joined", "points", "said", "table", "visible"]
+__all__ = ["MARKS", "STATES", "cells", "document", "joined", "noted", "points", "said", "table", "visible"]
 
 MARKS = {True: "✓ holds", False: "✕ does not hold", None: "? could not be judged"}
 STATES = {
@@ -49,6 +49,11 @@ def joined(parts: Iterable[Markup]) -> Markup:
 def said(text: str) -> Markup:
     """A text of several lines, as it was written."""
     return tag("div", visible(text), class_="text")
+
+
+def noted(notes: Iterable[str]) -> list[Markup]:
+    """Sentences that must not be passed over, such as that there was no sandbox."""
+    return [tag("p", visible(note), class_="note") for note in notes]
 
 
 def cells(row: Sequence[Child], heads: int = 1) -> Markup:
