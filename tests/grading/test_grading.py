@@ -267,7 +267,13 @@ async def test_a_redis_of_a_trial_reaches_nobody_and_keeps_its_settings():
     """Whoever connects to it has only what a service needs; streams and channels are left as they were."""
     async with await start_broker("redis", name="tamed") as broker, Redis.from_url(broker.url) as connection:
         await tame(broker)
-        for words in ("REPLICAOF 127.0.0.1 9", "MIGRATE 127.0.0.1 9 k 0 5", "CONFIG SET dir /tmp", "ACL WHOAMI"):
+        for words in (
+            "REPLICAOF 127.0.0.1 9",
+            "MIGRATE 127.0.0.1 9 k 0 5",
+            "CONFIG SET dir /tmp",
+            "ACL WHOAMI",
+            "SHUTDOWN NOW",
+        ):
             with pytest.raises(NoPermissionError):
                 await connection.execute_command(*words.split())
         assert await connection.xadd("events:a", {"data": "1"})
