@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .notebooks import notebook, path_of
 
 LIMIT = 240  # seconds of one run; a quick task takes some
+LOOK = 0.05  # seconds between two looks at the processes
 QUICK = "03.framing"  # a function, without a broker
 
 
@@ -42,6 +45,28 @@ def grade(folder: Path, out: Path, *more: str, lab: str = "03", **settings: str)
         timeout=LIMIT,
         check=False,
     )
+
+
+@contextmanager
+def grading(folder: Path, out: Path, *more: str, lab: str = "03", **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """Run it beside the test; it is killed at the end, if it still runs. Its words are in said.txt, beside `out`."""
+    with (out.parent / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            command(folder, out, *more, lab=lab), env=os.environ | settings, stdout=said, stderr=said, text=True
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(there: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + limit
+    while not there():
+        assert time.monotonic() < end, f"not within {limit:g} s: {what}"
+        time.sleep(LOOK)
 
 
 def below(pid: int) -> dict[int, list[str]]:

@@ -6,45 +6,36 @@ import csv
 import html
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from classroom.grading.report import TaskMark, read
 
-from .command_help import LIMIT, below, command, grade, hand_in
+from .command_help import below, grade, grading, hand_in, until
 from .field import needs_sandbox
 
 pytestmark = [pytest.mark.timeout(900), needs_sandbox]
 TASK = "06.once"
 SETTINGS = ("--only", TASK, "--seeds", "1", "--seed", "7")
 LOST = "the broker redis has ended in the middle of it"
-LOOK = 0.05  # seconds between two looks at the processes
 
 
 def graded_while_brokers_die(folder: Path, out: Path, deaths: int) -> tuple[TaskMark, int]:
     """Grade a right solution; so many of its brokers are killed as soon as a service of the trial runs beside them."""
-    words = command(folder, out, *SETTINGS, lab="06")
-    own = os.environ | {"CLASSROOM_ENGINE": "process"}
     killed: set[int] = set()
-    with (out.parent / "said.txt").open("w") as said:
-        process = subprocess.Popen(words, env=own, stdout=said, stderr=said)
-        end = time.monotonic() + LIMIT
-        try:
-            while process.poll() is None and time.monotonic() < end:
-                running = below(process.pid)
-                brokers = {pid for pid, argv in running.items() if Path(argv[0]).name.startswith(("redis", "valkey"))}
-                serving = any({"postoffice", "run"} <= {*argv} for argv in running.values())
-                for pid in brokers - killed if serving and len(killed) < deaths else ():
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
-                time.sleep(LOOK)
-            assert process.poll() is not None, f"it did not end within {LIMIT} s"
-        finally:
-            process.kill()
-            process.wait()
+    with grading(folder, out, *SETTINGS, lab="06", CLASSROOM_ENGINE="process") as process:
+
+        def ended() -> bool:
+            running = below(process.pid)
+            brokers = {pid for pid, argv in running.items() if Path(argv[0]).name.startswith(("redis", "valkey"))}
+            serving = any({"postoffice", "run"} <= {*argv} for argv in running.values())
+            for pid in brokers - killed if serving and len(killed) < deaths else ():
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+            return process.poll() is not None
+
+        until(ended, "the end of the run")
     (one,) = read(out).submissions
     return one.tasks[0], len(killed)
 
