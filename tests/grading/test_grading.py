@@ -202,6 +202,18 @@ async def test_the_cell_of_a_task_is_found_by_id_then_by_content():
     assert answers(task, [Cell("code", "x", "", "%%service paymentsX --on rabbit")]).cell is None
 
 
+async def test_prose_is_found_by_its_first_line_where_all_names_are_lost():
+    """Where there is one such cell, and only then: nobody's text is taken for another's."""
+    lab = lab_of("05", read_notebook(path_of("05")))
+    task = next(one for one in lab.tasks if one.kind == "prose")
+    written = Cell("markdown", "x", "", "**Your answer:**\n\nThe ack comes too early.")
+    other = Cell("markdown", "y", "", "## Task 6: what was promised?")
+    assert answers(task, [other, written]).cell is written
+    assert answers(task, [other]).cell is None
+    assert answers(task, [written, Cell("markdown", "z", "", "**Your answer:** none")]).cell is written
+    assert answers(task, [written, Cell("markdown", "z", "", written.source)]).cell is None
+
+
 @pytest.mark.parametrize("first", [
     "%%service other --on rabbit", "%%service payments --on amqp://10.0.0.1",
     "%%service payments --on grpc --proto /etc/passwd",

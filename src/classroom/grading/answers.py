@@ -1,8 +1,8 @@
 """Which cell of a submission answers which task: by its id, else by what stands in it. Nothing is run for it.
 
-The solution says what a task's cell looks like: the name behind %%service, or the names that its check needs. A cell
-with the right id counts when it has that, too. Otherwise the last cell that has it does: in a notebook, too, the last
-one wins.
+The solution says what a task's cell looks like: the name behind %%service, or the names that its check needs; of
+prose, the line it begins with. A cell with the right id counts when it has that, too. Otherwise the last cell that has
+it does: in a notebook, too, the last one wins.
 """
 
 from __future__ import annotations
@@ -146,6 +146,9 @@ def answers(task: Task, cells: Sequence[Cell]) -> Answer:
         note = "" if len(fitting) == 1 else f"{len(fitting)} cells bear this task's name; the last one was taken"
         return _answer(fitting[-1], cells, note)
     if task.check is None:
+        begun = [cell for cell in cells if fits(task, cell) and _first_line(cell.source) == _first_line(task.start)]
+        if len(begun) == 1:
+            return _answer(begun[0], cells, "found by its first line, since no cell bears the task's name")
         return Answer(None, note="no text cell bears this task's name")
     found = [cell for cell in cells if fits(task, cell)]
     if found:
@@ -155,6 +158,10 @@ def answers(task: Task, cells: Sequence[Cell]) -> Answer:
     if named:
         return _answer(named[-1], cells, "")
     return Answer(None, note="no cell bears this task's name, and none has what it asks for")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
 
 
 def _answer(cell: Cell, cells: Sequence[Cell], note: str) -> Answer:

@@ -90,9 +90,7 @@ def _fill(notebook: Notebook, task: TaskMark, name: str, answers: Mapping[str, s
             instead = NOTHING if task.state == "missing" else NOT_SHOWN
             cell.source = visible(answers.get(task.cell or name, instead))[:LONGEST]
         elif cell.id == f"{name}-check":
-            cell.outputs = [
-                nbformat.v4.new_output("stream", name="stdout", text="\n".join([*_words(task), *notes]) + "\n")
-            ]
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=_wrapped([*_words(task), *notes]))]
 
 
 NOTHING = "# No answer was found."
@@ -115,6 +113,12 @@ def _words(task: TaskMark) -> Iterator[str]:
             yield from (f"    {name}: {visible(text)}" for name, text in pairs if text)
     if note := task.note.partition(BY_HAND)[0].strip():
         yield visible(note)
+
+
+def _wrapped(lines: Sequence[str]) -> str:
+    """Lines that fit the formgrader's width; what goes on is indented."""
+    parts = [line for text in lines for line in text.splitlines()]
+    return "".join(f"{one}\n" for line in parts for one in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 8))
 
 
 def _answers(one: Submission, submissions: Path | None) -> dict[str, str]:
