@@ -20,7 +20,7 @@ from classroom.grading.report import GradeRun, read
 from .command_help import QUICK, below, grade, grading, hand_in, until
 from .field import needs_sandbox
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)  # each run of the command takes seconds to start
 
 
 def test_without_bubblewrap_nothing_is_run_and_nothing_is_written(tmp_path: Path):
