@@ -12,17 +12,31 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from classroom.grading.accounts import Accounts
 from classroom.grading.answers import lab_of
 from classroom.grading.incoming import incoming
 from classroom.grading.marking import Terms, grade
 from classroom.grading.report import Submission, TaskMark, to_json
+from classroom.grading.sandbox import NoSandbox, bubblewrap
 from classroom.grading.trial import seeds_of
 from classroom.notebooks import read
 
 from .notebooks import Case, path_of
 
 LIMIT = 180.0  # seconds of one trial
+
+
+def sandbox_here() -> str:
+    """Why there is none; "" where there is one."""
+    try:
+        return "" if bubblewrap() else "no"
+    except NoSandbox as error:
+        return str(error)
+
+
+needs_sandbox = pytest.mark.skipif(bool(sandbox_here()), reason=sandbox_here() or "-")
 
 
 @dataclass

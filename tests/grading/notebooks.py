@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from classroom.notebooks import read, take_out_answers
+from classroom.notebooks import START, START_TEXT, read, take_out_answers
 
 ROOT = Path(__file__).parents[2]
 Notebook = dict[str, Any]
@@ -30,7 +30,8 @@ def notebook(lab: str, cells: dict[str, str], solved: bool = False) -> Notebook:
     found = json.loads(path_of(lab).read_text(encoding="utf-8"))
     for cell in found["cells"]:
         source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-        cell["source"] = cells.get(cell["id"], source if solved else take_out_answers(source))
+        start = START if cell["cell_type"] == "code" else START_TEXT
+        cell["source"] = cells.get(cell["id"], source if solved else take_out_answers(source, start))
         if "outputs" in cell:
             cell["outputs"] = []
     return found

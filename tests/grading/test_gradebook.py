@@ -45,7 +45,18 @@ def test_what_is_none_stays(text: str):
 def test_the_gradebook_has_a_column_a_task_and_nothing_where_nobody_has_decided():
     """A dash or a zero would be read as a mark."""
     head, *rows = read(gradebook(small_class()))
-    assert head == ["student", "file", "status", "05.ack", "05.prefetch", "05.why", "points", "possible", "open"]
+    assert head == [
+        "student",
+        "file",
+        "status",
+        "05.ack",
+        "05.prefetch",
+        "05.why",
+        "points",
+        "possible",
+        "open",
+        "sandbox",
+    ]
     by = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert (by["eve"]["05.ack"], by["eve"]["05.prefetch"], by["eve"]["open"]) == ("0", "", "05.prefetch 05.why")
     assert (by["zoe"]["points"], by["zoe"]["status"]) == ("", "unreadable")

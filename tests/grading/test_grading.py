@@ -23,7 +23,6 @@ from classroom.grading.inside import cells, plain
 from classroom.grading.marking import clean
 from classroom.grading.report import ConditionMark, GradeRun, Submission, TaskMark, read, write
 from classroom.grading.runner import Runner
-from classroom.grading.sandbox import NoSandbox, bubblewrap
 from classroom.grading.taps import Amqp, Marked
 from classroom.grading.trial import plan_of, seeds_of
 from classroom.grading.world import World
@@ -31,20 +30,9 @@ from classroom.notebooks import read as read_notebook
 from classroom.service_plan import ServiceError
 
 from .attacks import ATTACKS
-from .field import Field, field_of
+from .field import Field, field_of, needs_sandbox
 from .notebooks import Case, notebook, path_of
 from .odd import ODD
-
-
-def sandbox_here() -> str:
-    """Why there is none; "" where there is one."""
-    try:
-        return "" if bubblewrap() else "no"
-    except NoSandbox as error:
-        return str(error)
-
-
-needs_sandbox = pytest.mark.skipif(bool(sandbox_here()), reason=sandbox_here() or "-")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -288,24 +276,17 @@ async def test_a_run_goes_on_where_it_was_and_marks_the_same(tmp_path: Path, cap
     assert "Go on with the same" in capsys.readouterr().err
 
 
-async def test_without_a_sandbox_nothing_is_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """Unless it is told --unsafe."""
-    bubblewrap.cache_clear()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    words = [str(tmp_path), "--lab", "03", "--out", str(tmp_path / "out"), "--solutions", str(path_of("03").parent)]
-    assert await asyncio.to_thread(main, words) == 2
-    assert "--unsafe" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    bubblewrap.cache_clear()
-
-
 async def test_a_redis_of_a_trial_reaches_nobody_and_keeps_its_settings():
     """Whoever connects to it has only what a service needs; streams and channels are left as they were."""
     async with await start_broker("redis", name="tamed") as broker, Redis.from_url(broker.url) as connection:
         await tame(broker)
-        for words in ("REPLICAOF 127.0.0.1 9", "MIGRATE 127.0.0.1 9 k 0 5", "CONFIG SET dir /tmp", "ACL WHOAMI"):
+        for words in (
+            "REPLICAOF 127.0.0.1 9",
+            "MIGRATE 127.0.0.1 9 k 0 5",
+            "CONFIG SET dir /tmp",
+            "ACL WHOAMI",
+            "SHUTDOWN NOW",
+        ):
             with pytest.raises(NoPermissionError):
                 await connection.execute_command(*words.split())
         assert await connection.xadd("events:a", {"data": "1"})

@@ -100,12 +100,13 @@ def test_pages_load_nothing(marks: Path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_can_be_read_by_everyone(marks: Path, chromium: str, scheme: str):
-    """axe-core finds nothing, and no script of a student runs, in light and dark."""
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 400)])
+def test_pages_can_be_read_by_everyone(marks: Path, chromium: str, scheme: str, width: int):
+    """axe-core finds nothing, no script of a student runs, and a phone shows each page in its width."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        context = browser.new_context(color_scheme=scheme, bypass_csp=True)  # axe is a script, too
+        size = {"width": width, "height": 900}
+        context = browser.new_context(color_scheme=scheme, viewport=size, bypass_csp=True)  # axe is a script, too
         seen: list[str] = []
         for page in pages(marks):
             tab = context.new_page()
@@ -119,6 +120,7 @@ def test_pages_can_be_read_by_everyone(marks: Path, chromium: str, scheme: str):
             found = Axe().run(tab)
             assert found.violations_count == 0, f"{page.name}: {found.generate_report()}"
             assert tab.locator("h1").count() == 1
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, page.name
             tab.close()
         browser.close()
 

@@ -22,6 +22,7 @@ FEW = 5  # left, when more are made
 LIMITS = r'<<"{\"max-connections\": 200, \"max-queues\": 200}">>'
 ADMIN = '<<"classroom">>'
 FORBIDDEN = (
+    "shutdown",
     "replicaof",
     "slaveof",
     "migrate",
@@ -54,9 +55,14 @@ class Accounts:
         if self._broker is not None:
             await self._broker.stop()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its broker runs."""
+        return self._broker is not None and self._broker.alive
+
     async def take(self) -> str:
         """The address of an account that nobody has used. Raises BrokerError."""
-        if self._broker is None or not self._broker.alive:
+        if not self.alive:
             await self._start()
         if len(self._free) <= FEW and self._making is None:
             self._making = asyncio.create_task(self._make())
@@ -70,6 +76,8 @@ class Accounts:
         self._used.append(urlsplit(url).path[1:])
 
     async def _start(self) -> None:
+        if self._making is not None:
+            await asyncio.wait({self._making})  # at the broker that has ended
         if self._broker is not None:
             await self._broker.stop()
         self._free, self._used = [], []

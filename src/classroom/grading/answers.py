@@ -1,8 +1,8 @@
 """Which cell of a submission answers which task: by its id, else by what stands in it. Nothing is run for it.
 
-The solution says what a task's cell looks like: the name behind %%service, or the names that its check needs. A cell
-with the right id counts when it has that, too. Otherwise the last cell that has it does: in a notebook, too, the last
-one wins.
+The solution says what a task's cell looks like: the name behind %%service, or the names that its check needs; of
+prose, the line it begins with. A cell with the right id counts when it has that, too. Otherwise the last cell that has
+it does: in a notebook, too, the last one wins.
 """
 
 from __future__ import annotations

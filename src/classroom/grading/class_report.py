@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from classroom.grading.gradebook import tasks_of
-from classroom.grading.pages import document, points, table, visible
+from classroom.grading.pages import document, noted, points, table, visible
 from classroom.grading.report import GradeRun, Submission
 from classroom.views.markup import Child, tag
 
@@ -31,7 +31,6 @@ def _summary(run: GradeRun) -> Iterator[str]:
         yield f"Points{more}: median {points(statistics.median(earned))} of {most}, lowest {low}, highest {high}."
     if not run.finished:
         yield "This run is not finished: run the same `classroom grade` again, and it goes on."
-    yield from run.notes
 
 
 def _tasks(run: GradeRun) -> Table:
@@ -79,12 +78,15 @@ def _attention(run: GradeRun) -> Table:
     rows = []
     for one in run.submissions:
         missing = [task.task for task in one.tasks if task.state == "missing"]
-        reasons = [*one.notes, *([f"no answer was found for {', '.join(missing)}"] if missing else [])]
+        reasons = [
+            *(note for note in one.notes if note not in run.notes),
+            *([f"no answer was found for {', '.join(missing)}"] if missing else []),
+        ]
         reasons += [
             f"{task.task}: {task.note}" for task in one.tasks if task.note and task.state in ("failed", "passed")
         ]
         if one.status != "graded" or reasons:
-            rows.append([one.student, one.file, one.status, " ".join(reasons) or "–"])
+            rows.append([one.student, one.file, one.status, " ".join(dict.fromkeys(reasons)) or "–"])
     return "Submissions to look at", ("Student", "File", "Status", "Why"), rows, "none"
 
 
@@ -126,7 +128,8 @@ PARTS = (_tasks, _misconceptions, _unknown, _attention, _students, _run)
 def page(run: GradeRun) -> str:
     """class.html, for the instructor."""
     title = f"The class: {run.title or f'Lab {run.lab}'}"
-    parts: list[Child] = [tag("h1", visible(title)), *(tag("p", visible(line)) for line in _summary(run))]
+    parts: list[Child] = [tag("h1", visible(title)), *noted(run.notes)]
+    parts += [tag("p", visible(line)) for line in _summary(run)]
     for part in PARTS:
         caption, head, rows, empty = part(run)
         parts.append(tag("h2", caption))
@@ -136,7 +139,7 @@ def page(run: GradeRun) -> str:
 
 def text(run: GradeRun) -> str:
     """class.txt: the same for a terminal."""
-    lines = [f"Lab {visible(run.lab)}: the class", "", *map(visible, _summary(run))]
+    lines = [f"Lab {visible(run.lab)}: the class", "", *map(visible, (*run.notes, *_summary(run)))]
     for part in PARTS:
         caption, head, rows, empty = part(run)
         lines += ["", caption if rows else f"{caption}: {empty}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from classroom.events import Event
-from classroom.grading.pages import MARKS, STATES, document, joined, points, said, table, visible
+from classroom.grading.pages import MARKS, STATES, document, joined, noted, points, said, table, visible
 from classroom.grading.report import ConditionMark, GradeRun, Submission, TaskMark
 from classroom.observe.observed import timeline
 from classroom.views.markup import Child, Markup, tag
@@ -37,7 +37,7 @@ def page(run: GradeRun, submission: Submission) -> str:
     looked_at = submission.status == "graded" or any(task.earned is not None for task in submission.tasks)
     if looked_at and submission.tasks:
         parts += [_sum(submission), _overview(submission)]
-    parts += [tag("p", visible(note), class_="note") for note in run.notes]
+    parts += noted(run.notes)
     parts += [_task(task) for task in submission.tasks if looked_at]
     parts.append(tag("p", f"Marked from {visible(submission.file)}.", class_="dim"))
     return document(f"{lab}, feedback for {submission.student}", *parts)

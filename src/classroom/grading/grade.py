@@ -3,6 +3,7 @@
     DIR/results.json            all that was found (report.py)
     DIR/submissions/ID.json     the same, one submission each: written as soon as it is done
     DIR/run.json                the secret seed and the terms: a run that was interrupted goes on with them
+    DIR/.lock                   held while it runs: nobody else writes there meanwhile
 
 Give the same seed again, and everybody gets the same marks again. Submissions that have not changed are not marked
 again, unless you say --again.
@@ -17,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +28,8 @@ from classroom.grading.answers import Lab, lab_of
 from classroom.grading.incoming import Incoming, incoming
 from classroom.grading.marking import UNSAFE, Terms, unmarked
 from classroom.grading.outputs import write_all
-from classroom.grading.report import GradeRun, ReportError, Submission, from_json, write
+from classroom.grading.report import GradeRun, ReportError, Submission, alone, from_json, keep, write
+from classroom.grading.report import read as earlier
 from classroom.grading.sandbox import NoSandbox, bubblewrap
 from classroom.grading.trial import new_secret, seeds_of
 from classroom.grading.worker import Done, Job, encode_hook
@@ -43,6 +46,7 @@ class Kept(msgspec.Struct):
     lab: str
     seed: int
     seeds: int
+    sandbox: bool = True
 
 
 class Grading:
@@ -52,6 +56,7 @@ class Grading:
         self.lab, self.solution, self.out, self.terms, self.run = lab, solution, out, terms, run
         self.submissions: dict[str, Submission] = {}
         self._began, self._total, self._fresh = time.monotonic(), 0, 0
+        self._before = 0.0  # seconds that this run took before it was interrupted
 
     async def grade(self, found: Sequence[Incoming], again: bool = False) -> GradeRun:
         """Mark all that is not marked yet, `run.workers` side by side."""
@@ -63,6 +68,8 @@ class Grading:
                 left.put_nowait(one)
             else:
                 self.submissions[one.student] = kept
+        with suppress(ReportError):
+            self._before = 0.0 if again else earlier(self.out).seconds
         if len(self.submissions):
             print(f"{len(self.submissions)} of {len(found)} are marked already and have not changed.", flush=True)
         workers = [self._work(left, number) for number in range(min(self.run.workers, left.qsize()))]
@@ -70,6 +77,13 @@ class Grading:
         return self._write(finished=True)
 
     def _kept(self, one: Incoming) -> Submission | None:
+        """Its marks, where all that are wanted are there."""
+        kept = self._stored(one)
+        wanted = {*(self.terms.only or (task.name for task in self.lab.tasks))}
+        return kept if kept is not None and wanted <= {task.task for task in kept.tasks} else None
+
+    def _stored(self, one: Incoming) -> Submission | None:
+        """What was marked of this version of it."""
         try:
             kept = from_json(self._path(one.student).read_bytes(), Submission)
         except (OSError, ReportError):
@@ -117,7 +131,10 @@ class Grading:
             return Done(broken=f"its worker ended with exit code {worker.returncode} ({error})")
 
     def _take(self, one: Incoming, done: Done) -> None:
-        mark = done.submission or unmarked(one, self.lab, "unfinished", f"the grader came to grief: {done.broken}")
+        mark = done.submission or unmarked(
+            one, self.lab, self.terms, "unfinished", f"the grader came to grief: {done.broken}"
+        )
+        mark = self._with_others(mark, self._stored(one))
         self.submissions[one.student] = mark
         self._fresh += 1
         write(self._path(one.student), mark)
@@ -127,9 +144,19 @@ class Grading:
         said = f"{mark.earned:g} of {mark.possible:g} points{look}" if mark.status == "graded" else mark.status
         print(f"{place} {one.student}: {said} ({mark.seconds:.0f} s)", flush=True)
 
+    def _with_others(self, mark: Submission, before: Submission | None) -> Submission:
+        """With the marks of tasks that were not wanted now: --only takes nothing away."""
+        if before is None or mark.status != "graded":
+            return mark
+        tasks = {task.task: task for task in (*before.tasks, *mark.tasks)}
+        fresh = tuple(f"{task.task}: " for task in mark.tasks)
+        notes = dict.fromkeys([*(note for note in before.notes if not note.startswith(fresh)), *mark.notes])
+        ordered = tuple(tasks[task.name] for task in self.lab.tasks if task.name in tasks)
+        return replace(mark, tasks=ordered, notes=tuple(notes))
+
     def _write(self, finished: bool) -> GradeRun:
         marks = tuple(self.submissions[student] for student in sorted(self.submissions))
-        seconds = time.monotonic() - self._began
+        seconds = self._before + time.monotonic() - self._began
         self.run = replace(self.run, submissions=marks, finished=finished, seconds=round(seconds, 1))
         write(self.out / "results.json", self.run)
         return self.run
@@ -157,8 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def prepared(options: argparse.Namespace) -> tuple[Grading, list[Incoming]]:
-    """The run that the options ask for. Raises NotebookError, NoSandbox, OSError, ValueError, with what to do."""
+def prepared(options: argparse.Namespace, stack: ExitStack) -> tuple[Grading, list[Incoming]]:
+    """The run that the options ask for. Raises NotebookError, NoSandbox, OSError, ValueError, with what to do.
+
+    Until the stack's end nobody else writes into its folder.
+    """
     if not options.unsafe:
         bubblewrap()
     found = sorted(options.solutions.glob(f"{options.lab}-*.ipynb"))
@@ -170,6 +200,7 @@ def prepared(options: argparse.Namespace) -> tuple[Grading, list[Incoming]]:
     if wrong := [task for task in options.only if task not in {one.name for one in lab.tasks}]:
         raise ValueError(f"lab {lab.name} has no task {wrong[0]!r}: {', '.join(one.name for one in lab.tasks)}")
     options.out.mkdir(parents=True, exist_ok=True)
+    stack.enter_context(alone(options.out))
     kept = _kept_run(options)
     checked = [task.name for task in lab.tasks if task.check]
     seeds = {name: seeds_of(kept.seed, name, kept.seeds) for name in checked}
@@ -187,31 +218,57 @@ def _kept_run(options: argparse.Namespace) -> Kept:
     """The secret of this run: that of an interrupted one, where there is one, so that all are marked alike."""
     path = options.out / "run.json"
     if path.exists():
-        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        except msgspec.DecodeError as error:
+            raise ValueError(
+                f"{path} cannot be read ({error}), and without its seed nothing can go on there."
+            ) from None
+        if kept.sandbox == options.unsafe:
+            how, other = ("in a sandbox", "without") if kept.sandbox else ("without a sandbox (--unsafe)", "in one")
+            raise ValueError(
+                f"{options.out} has marks that were made {how}: what follows may not be made {other}, or nobody could"
+                " tell which is which. Go on with the same, or give another --out."
+            )
         if kept.lab != options.lab or (options.seed not in (None, kept.seed)) or kept.seeds != options.seeds:
             raise ValueError(
                 f"{options.out} has marks of lab {kept.lab} with seed {kept.seed} and {kept.seeds} seeds a task. Go on"
                 " with the same, or give another --out."
             )
         return kept
-    kept = Kept(options.lab, new_secret() if options.seed is None else options.seed, options.seeds)
-    path.write_bytes(msgspec.json.encode(kept))
+    secret = new_secret() if options.seed is None else options.seed
+    kept = Kept(options.lab, secret, options.seeds, not options.unsafe)
+    keep(path, msgspec.json.encode(kept))
     return kept
 
 
 def main(argv: list[str]) -> int:
-    """The command; 0 when all submissions have marks, 1 when some could not be looked at, 2 for a wrong call."""
+    """The command; 0 when all submissions have marks, 1 when some have none, 2 for a wrong call."""
     options = _parser().parse_args(argv)
-    try:
-        grading, found = prepared(options)
-    except (NotebookError, NoSandbox, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    with ExitStack() as stack:
+        try:
+            grading, found = prepared(options, stack)
+        except (NotebookError, NoSandbox, OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        try:
+            return _graded(grading, found, options)
+        except OSError as error:
+            what = f"{error.strerror}: {error.filename or options.out}"
+        except KeyboardInterrupt:
+            what = "Stopped."
+        print(
+            f"{what}\nWhat is marked is kept in {options.out}. The same command again goes on there.", file=sys.stderr
+        )
+        return 1
+
+
+def _graded(grading: Grading, found: Sequence[Incoming], options: argparse.Namespace) -> int:
     for note in grading.run.notes:
         print(f"CAUTION. {note}", flush=True)
     print(f"{len(found)} submissions of {grading.lab.title}; secret seed {grading.run.seed}", flush=True)
     run = asyncio.run(grading.grade(found, options.again))
-    open_tasks = sum(len(one.needs_you) for one in run.submissions)
+    open_tasks = sum(len(one.needs_you) for one in run.submissions if one.status == "graded")
     bad = [one.student for one in run.submissions if one.status != "graded"]
     print(f"{len(run.submissions)} marked in {run.seconds:.0f} s: {grading.speed()}.", flush=True)
     print(f"{open_tasks} tasks are for you to look at. All of it: {options.out / 'results.json'}", flush=True)

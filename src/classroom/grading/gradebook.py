@@ -56,16 +56,18 @@ def _cell(number: float | None) -> str:
 
 
 def gradebook(run: GradeRun) -> str:
-    """gradebook.csv: a row a student, a column a task. What nobody has decided yet is empty, never 0."""
+    """gradebook.csv: a row a student, a column a task. What nobody has decided yet is empty, never 0.
+
+    The last column says what the submissions ran in: "bubblewrap", or "none" after --unsafe.
+    """
     tasks = tasks_of(run)
-    rows: list[Sequence[object]] = [("student", "file", "status", *tasks, "points", "possible", "open")]
+    rows: list[Sequence[object]] = [("student", "file", "status", *tasks, "points", "possible", "open", "sandbox")]
+    most = points(sum(tasks.values()))
     for one in run.submissions:
         earned = {task.task: task.earned for task in one.tasks}
         marks = [_cell(earned.get(task)) for task in tasks]
         total = _cell(mark(one, so_far=True))
-        rows.append(
-            (one.student, one.file, one.status, *marks, total, points(sum(tasks.values())), " ".join(one.needs_you))
-        )
+        rows.append((one.student, one.file, one.status, *marks, total, most, " ".join(one.needs_you), run.sandbox))
     return _csv(rows)
 
 
@@ -81,7 +83,8 @@ def gradebook_json(run: GradeRun) -> str:
         }
         for one in run.submissions
     ]
-    whole = {"lab": run.lab, "possible": tasks_of(run), "finished": run.finished, "students": students}
+    about = {"sandbox": run.sandbox, "notes": list(run.notes), "finished": run.finished}
+    whole = {"lab": run.lab, "possible": tasks_of(run), **about, "students": students}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -117,6 +120,8 @@ def moodle_worksheet(run: GradeRun, so_far: bool = False) -> str | None:
     for one in run.submissions:
         found = next((hit for part in one.file.split("/") if (hit := MOODLE_ID.match(part))), None)
         if found:
-            told = "; ".join(f"{task.task}: {points(task.earned)} of {points(task.possible)}" for task in one.tasks)
+            told = "; ".join(
+                [*(f"{task.task}: {points(task.earned)} of {points(task.possible)}" for task in one.tasks), *run.notes]
+            )
             rows.append((f"Participant {found[2]}", found[1], _cell(mark(one, so_far)), most, "-", told))
     return _csv([head, *rows]) if rows else None

@@ -42,12 +42,12 @@ async def grade(one: Incoming, lab: Lab, terms: Terms, accounts: Accounts, limit
     """Mark a submission. Whatever is in it, this ends, and says what it could not do."""
     began = time.monotonic()
     if one.problem:
-        return unmarked(one, lab, "refused", f"not read: {one.problem}")
+        return unmarked(one, lab, terms, "refused", f"not read: {one.problem}")
     try:
         cells = await _cells(one.path, terms.sandboxed)
     except (DriverError, TimeoutError) as error:
         why = str(error).removeprefix("ValueError: ") or f"reading it took more than {READ_LIMIT:g} s"
-        return unmarked(one, lab, "unreadable", f"it could not be read: {why}")
+        return unmarked(one, lab, terms, "unreadable", f"it could not be read: {why}")
     marks = []
     for task in lab.tasks:
         if terms.only and task.name not in terms.only:
@@ -68,10 +68,12 @@ async def grade(one: Incoming, lab: Lab, terms: Terms, accounts: Accounts, limit
 UNSAFE = "Graded without a sandbox (--unsafe): its code ran with all rights of the person who graded."
 
 
-def unmarked(one: Incoming, lab: Lab, status: str, why: str) -> Submission:
+def unmarked(one: Incoming, lab: Lab, terms: Terms, status: str, why: str) -> Submission:
     """A submission whose tasks nobody could look at: no marks, and no zeros either."""
     tasks = tuple(
-        TaskMark(task.name, task.title, task.kind, task.points, None, "unknown", note=clean(why)) for task in lab.tasks
+        TaskMark(task.name, task.title, task.kind, task.points, None, "unknown", note=clean(why))
+        for task in lab.tasks
+        if not terms.only or task.name in terms.only
     )
     notes = tuple(clean(note) for note in (why, one.note) if note)
     return msgspec.convert(

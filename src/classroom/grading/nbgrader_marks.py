@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def exchange(run: GradeRun, given: Given, course: Path, submissions: Path | None
         name = ASSIGNMENT.format(run.lab)
         released = read(course / "release" / name / solution.name)
         graded = [one for one in run.submissions if one.status == "graded"]
-        students = {one.student: _student(one, given, released, submissions) for one in graded}
+        students = {one.student: _student(one, run, given, released, submissions) for one in graded}
         wanted = {"assignment": name, "notebook": solution.stem, "students": students}
         answer = python(["-m", "classroom.grading.nbgrader_import"], course, json.dumps(wanted))
     except (ReleaseError, NotebookError, NbgraderError) as error:
@@ -62,7 +62,9 @@ def exchange(run: GradeRun, given: Given, course: Path, submissions: Path | None
     return back
 
 
-def _student(one: Submission, given: Given, released: Notebook, submissions: Path | None) -> dict[str, Any]:
+def _student(
+    one: Submission, run: GradeRun, given: Given, released: Notebook, submissions: Path | None
+) -> dict[str, Any]:
     """What nbgrader gets of one submission."""
     answers = _answers(one, submissions)
     notebook = nbformat.from_dict(released)
@@ -74,12 +76,12 @@ def _student(one: Submission, given: Given, released: Notebook, submissions: Pat
         auto = None if task.state in ("manual", "unknown") else task.earned
         by_hand = {"hand": hand.points if hand else None, "comment": hand.comment if hand else ""}
         cells[graded] = {"auto": auto, "answer": name, **by_hand}
-        _fill(notebook, task, name, answers)
+        _fill(notebook, task, name, answers, run.notes)
     text = nbformat.v4.writes(notebook) + "\n"
     return {"cells": cells, "text": text}
 
 
-def _fill(notebook: Notebook, task: TaskMark, name: str, answers: Mapping[str, str]) -> None:
+def _fill(notebook: Notebook, task: TaskMark, name: str, answers: Mapping[str, str], notes: Sequence[str]) -> None:
     """Put one answer, and what the grader said of it, into the released lab."""
     for cell in notebook.cells:
         if cell.id == name and task.kind == "prose":
@@ -88,7 +90,7 @@ def _fill(notebook: Notebook, task: TaskMark, name: str, answers: Mapping[str, s
             instead = NOTHING if task.state == "missing" else NOT_SHOWN
             cell.source = visible(answers.get(task.cell or name, instead))[:LONGEST]
         elif cell.id == f"{name}-check":
-            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="\n".join(_words(task)) + "\n")]
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=_wrapped([*_words(task), *notes]))]
 
 
 NOTHING = "# No answer was found."
@@ -111,6 +113,12 @@ def _words(task: TaskMark) -> Iterator[str]:
             yield from (f"    {name}: {visible(text)}" for name, text in pairs if text)
     if note := task.note.partition(BY_HAND)[0].strip():
         yield visible(note)
+
+
+def _wrapped(lines: Sequence[str]) -> str:
+    """Lines that fit the formgrader's width; what goes on is indented."""
+    parts = [line for text in lines for line in text.splitlines()]
+    return "".join(f"{one}\n" for line in parts for one in textwrap.wrap(line, WIDTH, subsequent_indent=" " * 8))
 
 
 def _answers(one: Submission, submissions: Path | None) -> dict[str, str]:

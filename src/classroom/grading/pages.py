@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from classroom.observe.picture import DARK, LIGHT
 from classroom.views.markup import Child, Markup, tag
 
-__all__ = ["MARKS", "STATES", "cells", "document", "joined", "points", "said", "table", "visible"]
+__all__ = ["MARKS", "STATES", "cells", "document", "joined", "noted", "points", "said", "table", "visible"]
 
 MARKS = {True: "✓ holds", False: "✕ does not hold", None: "? could not be judged"}
 STATES = {
@@ -49,6 +49,11 @@ def joined(parts: Iterable[Markup]) -> Markup:
 def said(text: str) -> Markup:
     """A text of several lines, as it was written."""
     return tag("div", visible(text), class_="text")
+
+
+def noted(notes: Iterable[str]) -> list[Markup]:
+    """Sentences that must not be passed over, such as that there was no sandbox."""
+    return [tag("p", visible(note), class_="note") for note in notes]
 
 
 def cells(row: Sequence[Child], heads: int = 1) -> Markup:
@@ -93,7 +98,7 @@ main{{max-width:60rem;margin:0 auto;padding:1.5rem 1.25rem 4rem}}
 h1{{font-size:1.7rem;line-height:1.25;margin:0 0 .25rem}}
 h2{{font-size:1.25rem;margin:2.4rem 0 .5rem;padding-top:1rem;border-top:1px solid var(--dim)}}
 h3{{font-size:1.05rem;margin:1.5rem 0 .4rem}}
-p{{margin:.5rem 0}}.dim{{color:var(--dim)}}.total{{font-size:1.15rem}}
+p{{margin:.5rem 0}}p,h1,h2,h3{{overflow-wrap:anywhere}}.dim{{color:var(--dim)}}.total{{font-size:1.15rem}}
 .scrolls{{overflow-x:auto;margin:.75rem 0}}
 table{{border-collapse:collapse}}
 caption{{text-align:left;color:var(--dim);padding-bottom:.25rem}}
@@ -109,5 +114,8 @@ dt{{color:var(--dim)}}dd{{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}}
 .sides{{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:1rem}}
 summary{{cursor:pointer}}:focus-visible{{outline:3px solid var(--work);outline-offset:2px}}
 code{{font:.9em ui-monospace,monospace}}
+@media (max-width:34rem){{
+main{{padding:1rem .8rem 3rem}}table{{font-size:.86rem;line-height:1.4}}
+th,td{{padding-right:.55rem}}.text{{padding:.5rem}}}}
 @media print{{.scrolls{{overflow:visible}}}}
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from classroom.grading.feedback import BY_HAND
 from classroom.grading.gradebook import defused
-from classroom.grading.pages import document, points, said, table, visible
+from classroom.grading.pages import document, noted, points, said, table, visible
 from classroom.grading.report import GradeRun, ReportError, Submission, TaskMark
 from classroom.views.markup import Child, Markup, tag
 
@@ -145,7 +145,7 @@ def page(run: GradeRun) -> str:
         "Write points, and a comment for the student if you like, into prose.csv; then run `classroom report` on this"
         " folder again. What is not prose is here because it could not be judged."
     )
-    parts: list[Child] = [tag("h1", f"Lab {visible(run.lab)}: to be marked by hand"), tag("p", how)]
+    parts: list[Child] = [tag("h1", f"Lab {visible(run.lab)}: to be marked by hand"), *noted(run.notes), tag("p", how)]
     if not tasks:
         parts.append(tag("p", "Nothing is open: every task has its points."))
     else:

@@ -10,7 +10,10 @@ a student has written: whoever shows them must escape them. Control characters a
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,7 +29,9 @@ __all__ = [
     "Status",
     "Submission",
     "TaskMark",
+    "alone",
     "from_json",
+    "keep",
     "read",
     "to_json",
     "write",
@@ -199,14 +204,34 @@ def read(path: Path) -> GradeRun:
 
 
 def write(path: Path, thing: GradeRun | Submission) -> None:
-    """Write it whole or not at all: a reader at any moment finds the old one or the new one."""
+    """Write it whole or not at all: a reader at any moment finds the old one or the new one. Raises OSError."""
+    keep(path, to_json(thing))
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file in the same way."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with scratch.open("wb") as file:
-            file.write(to_json(thing))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Nobody else grades into this folder meanwhile. Raises ValueError when somebody does."""
+    with (out / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another `classroom grade` is writing into {out}. Wait until it has ended, or give another --out."
+            ) from None
+        for scratch in [*out.glob(".*.json.*"), *out.glob("submissions/.*.json.*")]:
+            scratch.unlink()  # of one that was killed while it wrote
+        yield

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -82,7 +82,7 @@ async def _tried(
     own_broker: bool,
 ) -> Trial:
     assert task.check
-    result, note = Result(task.name, task.title), ""
+    result, lost, notes = Result(task.name, task.title), list[str](), list[str]()
     try:
         async with world(lab.given, accounts, own_broker) as there:
             stage = _Stage(lab, task, answer, there, Runner(there.wires(), there.environment, limits, sandboxed))
@@ -90,14 +90,18 @@ async def _tried(
                 async with asyncio.timeout(limit):
                     await stage.judge(result, seed)
             finally:
-                note = stage.end()
+                lost = await asyncio.to_thread(there.lost)
+                notes = [*stage.end(), *lost]
     except NotOurs:
         raise
     except TimeoutError:
         result.judge("the check came to its end", None, seen=f"it was stopped after {limit:g} s")
     except Exception as error:  # a judge must not be led astray; where one was, a person looks at it
         result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500])
-    return Trial(result.conditions, note=note)
+    if lost:  # whatever failed then is no fault of the submission's
+        result.conditions = [replace(one, passed=one.passed or None) for one in result.conditions]
+        result.judge("all that the lab gives was there to the end", None, seen="; ".join(lost))
+    return Trial(result.conditions, note="; ".join(notes))
 
 
 class _Stage:
@@ -150,13 +154,13 @@ class _Stage:
             handle.deploy(plan)
         return handle
 
-    def end(self) -> str:
-        """Leave no process; which limits were broken, in a sentence."""
+    def end(self) -> list[str]:
+        """Leave no process; which limits were broken, in a sentence each."""
         for service in self.services:
             with suppress(ServiceError):
                 service.kill()
         self.runner.end()
-        return "; ".join(self.runner.troubles())
+        return self.runner.troubles()
 
 
 class _Other:

@@ -9,8 +9,11 @@ spite of all, bring it down, the others are marked by the next worker.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -55,16 +58,59 @@ def decode_hook(kind: type, thing: object) -> object:
     raise NotImplementedError(kind)
 
 
+class Jobs:
+    """The lines that come in, heard by a thread. When they end in the middle of a job, the grader is gone: nobody
+    waits for the marks, so this process ends at once, and its keeper ends all that it has started.
+    """
+
+    def __init__(self) -> None:
+        self.busy = False
+        self._lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def _hear(self) -> None:
+        for line in sys.stdin.buffer:
+            self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
+        if self.busy:
+            os._exit(1)
+        self._loop.call_soon_threadsafe(self._lines.put_nowait, b"")
+
+    async def next(self) -> bytes:
+        """The next one; b"" when there is nothing more to mark."""
+        line = await self._lines.get()
+        self.busy = bool(line)
+        return line
+
+
+class Log(io.TextIOBase):
+    """Standard output and error, to the log. What finds no room there is dropped: a full disk is no verdict."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        """All of it, or what there is room for."""
+        with suppress(OSError):
+            os.write(2, text.encode("utf-8", "replace"))
+        return len(text)
+
+    def fileno(self) -> int:
+        """That of standard error."""
+        return 2
+
+
 async def serve(answers: int) -> None:
     """Mark until there is nothing more to mark."""
+    jobs = Jobs()
     async with Accounts() as accounts:
-        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+        while line := await jobs.next():
             job = msgspec.json.decode(line, type=Job, dec_hook=decode_hook)
             try:
                 lab = lab_of(job.lab, read(Path(job.solution)))
                 done = Done(await grade(job.one, lab, job.terms, accounts))
             except Exception as error:
                 done = Done(broken=f"{type(error).__name__}: {error}"[:1000])
+            jobs.busy = False
             os.write(answers, msgspec.json.encode(done) + b"\n")
 
 
@@ -72,6 +118,7 @@ def main() -> None:
     """The worker's process: what is printed meanwhile goes to the log, not among the answers."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr = Log()
     for name in [one for one in os.environ if one in ("CLASSROOM_PROGRESS", "JPY_SESSION_NAME")]:
         del os.environ[name]
     asyncio.run(serve(answers))
