@@ -141,9 +141,9 @@ class Seen:
         return "lost" if self.handled < self.sent else "twice" if self.twice else "all"
 
     def __repr__(self) -> str:
-        told = f"{self.refused:,} refused, " if self.refused else ""
-        numbers = f"{self.sent:,} sent, {told}{self.handled:,} handled, {self.twice:,} of them more than once"
-        return f"{self.cell.name}: {numbers}: {self.word}"
+        twice = f", {self.twice:,} of them more than once" if self.twice else ""
+        refused = f", {self.refused:,} refused" if self.refused else ""
+        return f"{self.cell.name}: {self.handled:,} of {self.sent:,} handled{twice}{refused}: {self.word}"
 
 
 async def matrix(

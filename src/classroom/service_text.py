@@ -31,7 +31,8 @@ def as_html(line: str, log: list[str]) -> str:
     """The same as text and log lines, for a notebook; readable in light and dark, and by a screen reader."""
     name, _, rest = html.escape(line).partition(":")
     printed = html.escape("\n".join(log))
-    body = f'<pre style="max-height: 16em; overflow: auto; margin: 0.3em 0 0 1em">{printed}</pre>' if log else ""
+    style = "max-height: 16em; overflow: auto; margin: 0.3em 0 0 1em; word-break: normal; overflow-wrap: anywhere"
+    body = f'<pre style="{style}">{printed}</pre>' if log else ""
     return f'<div role="log" aria-label="service {name}"><b>{name}</b>:{rest}{body}</div>'
 
 

@@ -82,7 +82,7 @@ class Decision(View):
             raise ValueError('only the five cases have a reading of ours: decision.choose("1")')
         mine, ours = self._answers[self.case], CASES[self.case].answers
         rows = [[name, mine.get(name, "-"), ours[name], _same(mine.get(name), ours[name])] for name in FACTORS]
-        return Readings("Your answers and ours", ("factor", "you", "we", ""), rows)
+        return Readings("Your answers and ours", ("factor", "you", "we", "compared"), rows)
 
     def page(self) -> Page:
         mine = self._answers[self.case]
@@ -90,10 +90,12 @@ class Decision(View):
         blocks: list[Block] = [Choice("case", "Which case?", options, self.case)]
         blocks += [Said(CASES[self.case].story)] if self.case in CASES else []
         blocks += [Choice(name, one.question, one.options, mine.get(name)) for name, one in FACTORS.items()]
-        if len(mine) == len(FACTORS) and self.case in CASES:
-            case = CASES[self.case]
-            blocks += [self.reading(), Said(f"We: {verdict(case.answers)}. {case.why}")]
-        if len(mine) < len(FACTORS):
+        if len(mine) == len(FACTORS):
+            blocks.append(Said(f"You: {self.verdict()}."))  # once more, where the last answer was given
+            if self.case in CASES:
+                case = CASES[self.case]
+                blocks += [self.reading(), Said(f"We: {verdict(case.answers)}. {case.why}")]
+        else:
             open_ = next(name for name in FACTORS if name not in mine)
             blocks.append(Said(f'Or in a cell: {called(self, "decision")}.answer("{open_}", "a")'))
         return Page("One program, or services?", self.verdict(), blocks)

@@ -33,12 +33,24 @@ class Factor:
 FACTORS = {
     one.name: one
     for one in (
-        Factor("team", "How many develop it?", "1 to 5 people", "10 or more, in teams that work on their own"),
-        Factor("deploys", "How often is it deployed?", "once a week or less", "several times a day, by several teams"),
-        Factor("load", "Where is the load?", "about the same on all features", "100 times as much on one feature"),
-        Factor("faults", "What if a part fails?", "all may be down for a moment", "no other part may fail with it"),
-        Factor("data", "Where are the data?", "one database for all is fine", "parts need databases of their own"),
-        Factor(OPERATIONS, "Who runs it?", "no orchestration, no tracing yet", "experienced, with tracing in place"),
+        Factor("team", "Team: how many develop it?", "1 to 5 people", "10 or more, in teams that work on their own"),
+        Factor(
+            "deploys",
+            "Deploys: how often is it deployed?",
+            "once a week or less",
+            "several times a day, by several teams",
+        ),
+        Factor("load", "Load: where is it?", "about the same on all features", "100 times as much on one feature"),
+        Factor(
+            "faults", "Faults: what if a part fails?", "all may be down for a moment", "no other part may fail with it"
+        ),
+        Factor("data", "Data: where are they?", "one database for all is fine", "parts need databases of their own"),
+        Factor(
+            OPERATIONS,
+            "Operations: who runs it?",
+            "nobody with experience; no tracing, and nothing that starts failed services again",
+            "experienced people, with tracing and orchestration (what starts, copies and restarts services)",
+        ),
     )
 }
 

@@ -33,9 +33,13 @@ def shell() -> Any:
 
 
 def called(thing: object, otherwise: str) -> str:
-    """The variable of the notebook that holds this very object; where none does, the second argument."""
+    """What the notebook calls this very object: a variable, or a place in a list; else the second argument."""
     names = getattr(shell(), "user_ns", {})
-    return next((name for name, value in [*names.items()] if value is thing and not name.startswith("_")), otherwise)
+    mine = {name: value for name, value in [*names.items()] if not name.startswith("_")}
+    found = [name for name, value in mine.items() if value is thing]
+    lists = ((name, value) for name, value in mine.items() if isinstance(value, list))
+    found += [f"{name}[{at}]" for name, value in lists for at, one in enumerate(value) if one is thing]
+    return found[0] if found else otherwise
 
 
 class Press:
