@@ -18,7 +18,7 @@ __all__ = ["ask", "open_or_closed", "running"]
 _clients: dict[str, Client] = {}  # of this process, by office
 
 
-async def ask(office: str, pattern: str, data: Any, *, timeout: float = 2.0) -> Any:
+async def ask(office: str, pattern: str, data: Any, *, timeout: float = 4.0) -> Any:
     """In a service: send a request to an office whose address stands in the environment, and return its answer.
 
     Args:
