@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +50,7 @@ class Consumer:
         self._make = make
         self._lost = lost
         # no other process has this name
-        self._who = (service.service, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+        self._who = (service.service, f"{service.service}-{os.getpid()}-{secrets.token_hex(4)}")
         self._own = {again(service, route): route for route in service.events}
         self._keys = {**self._own, **{f"events:{route}": route for route in service.events}}
         self._period = min(ROUND, service.ack_wait / 3)
