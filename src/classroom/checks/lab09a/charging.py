@@ -90,10 +90,13 @@ async def charges(result: Result, stage: Stage, draw: Random) -> bool:
     """On a day without trouble, three orders are charged: each once, the right amount."""
     wanted = await place(stage, draw, 3)
     await stage.settle()
-    seen = sorted((row.kind, row.id, row.amount) for row in await stage.rows() if row.outcome == "effect")
+    rows = await stage.rows()
+    seen = sorted((row.kind, row.id, row.amount) for row in rows if row.outcome == "effect")
     right = sorted(("charge", ident, order["total"]) for ident, order in wanted.items())
     hint = last_words(stage.service)
-    if seen:
+    if any(row.outcome in ("conflict", "repeat") and row.id not in {ident for _, ident, _ in seen} for row in rows):
+        hint = MERGED  # another order has had the same key, perhaps in an earlier check
+    elif seen:
         hint = 'charge data["order"], and as its amount data["total"].'
     expected, told = (", ".join(f"{kind} {ident}: {amount}" for kind, ident, amount in rows) for rows in (right, seen))
     text = "three orders are charged, each once"
