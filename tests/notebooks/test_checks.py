@@ -87,3 +87,34 @@ def test_the_counterexample_is_a_timeline_in_both_forms():
     assert html.count("<table>") == 2
     assert ">+1.500 s</td>" in html
     assert "to &lt;shop&gt;" in html
+
+
+async def test_a_rehearsal_whose_broker_is_gone_gives_no_verdict_and_says_why(monkeypatch):
+    """What breaks down before the first condition leaves the check without a verdict, and is no crash of the check."""
+    from classroom.checks import rehearsal as module
+
+    async def up(result, name, service):
+        raise OSError("the broker is gone")
+
+    class Twin:
+        name, url = "x", "amqp://nowhere"
+
+        def logs(self, lines):
+            return "x is ready on nowhere"
+
+        def kill(self):
+            pass
+
+    class Book:
+        async def up(self):
+            pass
+
+    monkeypatch.setattr(module, "stands", lambda *_: True)
+    monkeypatch.setattr(module, "ServiceHandle", object)
+    monkeypatch.setattr(module, "copy_of", lambda *_: Twin())
+    monkeypatch.setattr(module, "is_up", up)
+    result = Result("05.ack", "x")
+    async with module.rehearsal(result, "payments", Twin(), Twin(), Book()) as stage:
+        assert stage is None
+    assert result.conditions[-1].passed is None
+    assert "the broker is gone" in result.conditions[-1].seen

@@ -271,9 +271,10 @@ async def rehearsal(
         yield None
         return
     twin = copy_of(service, f"{name}_{secrets.token_hex(3)}", broker.url, DESKS[kind])
-    desk = DESKS[kind](twin)
+    desk, given = DESKS[kind](twin), False  # whether the judge has got its stage
     try:
         if not await is_up(result, name, twin):
+            given = True
             yield None
             return
         await desk.open()
@@ -282,6 +283,7 @@ async def rehearsal(
                 stage = Stage(twin, book, client, desk)
                 try:
                     await stage.begin()
+                    given = True
                     yield stage
                 finally:
                     await stage.close()
@@ -290,6 +292,8 @@ async def rehearsal(
     except (PostOfficeError, ServiceError, LedgerError, *BROKEN, OSError, RuntimeError) as error:
         seen = f"{type(error).__name__}: {error}"[:500]
         result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
+        if not given:
+            yield None
     finally:
         twin.kill()
         with suppress(LedgerError):

@@ -120,12 +120,15 @@ async def street(result: Result, bank: Any, road: Any, book: Any) -> AsyncIterat
         result.judge("bank is a service that runs", False, seen=f"{bank!r:.80}", hint=GIVEN)
         yield None
         return
-    here = Street(bank, road, book)
+    here, ready = Street(bank, road, book), False
     try:
         await here.quiet()
+        ready = True
         yield here
     except (PostOfficeError, ServiceError, LinkError, LedgerError, OSError, RuntimeError) as error:
         result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500], hint=GIVEN)
+        if not ready:
+            yield None
     finally:
         with suppress(LedgerError):
             await book.up()

@@ -40,12 +40,16 @@ async def office(result: Result, post: Any, book: Any, **given: Any) -> AsyncIte
             result.judge(f"{name} is a service", False, seen=f"{service!r:.80}", hint=GIVEN)
             yield False
             return
+    ready = False
     try:
         for service in given.values():
             await _well(service)
+        ready = True
         yield True
     except (PostOfficeError, ServiceError, LedgerError, BrokerError, OSError, RuntimeError) as error:
         result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500], hint=GIVEN)
+        if not ready:
+            yield False
     finally:
         for service in given.values():
             with suppress(ServiceError):

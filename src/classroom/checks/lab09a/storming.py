@@ -151,16 +151,20 @@ async def twin(result: Result, name: str, service: Any, book: Any) -> AsyncItera
         result.judge(f"{name} is a service", False, seen=f"{service!r:.80}", hint=hint)
         yield None
         return
-    copy = service.twin(f"{name}_{secrets.token_hex(3)}")
+    copy, given = service.twin(f"{name}_{secrets.token_hex(3)}"), False
     try:
         if not await is_up(result, name, copy):
+            given = True
             yield None
             return
         async with caller(copy) as client:
+            given = True
             yield Street(copy, book, client)
     except (PostOfficeError, ServiceError, LedgerError, OSError) as error:
         seen = f"{type(error).__name__}: {error}"[:500]
         result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(copy)}. {FIRST_CELL}")
+        if not given:
+            yield None
     finally:
         copy.kill()
         with suppress(LedgerError):
