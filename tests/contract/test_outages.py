@@ -167,13 +167,15 @@ async def test_calls_under_load_all_end_when_the_broker_dies(place: Place) -> No
                 outcomes.append(type(error))
 
     callers = [asyncio.create_task(caller()) for _ in range(100)]
-    await eventually(lambda: len(outcomes) > 200)
-    place.broker.kill()
-    await eventually(lambda: ConnectionLost in outcomes)
-    await place.broker.restart()
-    before = outcomes.count(1)
-    await eventually(lambda: outcomes.count(1) > before + 200, "answers after the restart")
-    stop = True
+    try:
+        await eventually(lambda: len(outcomes) > 200)
+        place.broker.kill()
+        await eventually(lambda: ConnectionLost in outcomes)
+        await place.broker.restart()
+        before = outcomes.count(1)
+        await eventually(lambda: outcomes.count(1) > before + 200, "answers after the restart")
+    finally:
+        stop = True  # a caller of a client that is closed would never let anybody else have a turn
     async with asyncio.timeout(LIMIT):
         await asyncio.gather(*callers)
     assert set(outcomes) <= {1, ConnectionLost, RequestTimeout, NoHandlerError, ConnectError}
