@@ -113,15 +113,17 @@ async def test_load_while_the_broker_dies(place: Place, caller: Caller, office: 
                 outcomes.append(type(error))
 
     callers = [asyncio.create_task(calling()) for _ in range(50)]
-    for number in range(100):
-        await caller.emit("event", {"n": number})
-    await eventually(lambda: len(outcomes) > 200)
-    place.broker.kill()
-    await eventually(lambda: ConnectionLost in outcomes)
-    await place.broker.restart()
-    before = outcomes.count("x")
-    await eventually(lambda: outcomes.count("x") > before + 200, "answers after the restart", 2 * LIMIT)
-    stop = True
+    try:
+        for number in range(100):
+            await caller.emit("event", {"n": number})
+        await eventually(lambda: len(outcomes) > 200)
+        place.broker.kill()
+        await eventually(lambda: ConnectionLost in outcomes)
+        await place.broker.restart()
+        before = outcomes.count("x")
+        await eventually(lambda: outcomes.count("x") > before + 200, "answers after the restart", 2 * LIMIT)
+    finally:
+        stop = True  # a caller of a client that is closed would never let anybody else have a turn
     async with asyncio.timeout(LIMIT):
         await asyncio.gather(*callers)
     assert set(outcomes) <= {"x", RequestTimeout, ConnectionLost}
