@@ -62,7 +62,7 @@ def test_lab_03_done_wrong_then_right_and_the_progress_moves(desk: Desk, tmp_pat
 
     desk.write("framing", ANSWERS["framing"])
     desk.run_cell("framing")
-    assert "public checks passed, 6 of 6 conditions hold" in desk.run_cell("framing-check")
+    assert "public checks passed, 7 of 7 conditions hold" in desk.run_cell("framing-check")
     assert progress(tmp_path)["framing"] == "passed"
 
     desk.write("drain", ANSWERS["drain"].replace("after.add_task", "import asyncio; asyncio.create_task").replace(

@@ -56,6 +56,15 @@ def answer(desk: Desk, factor: str, letter: str) -> None:
     assert desk.page.evaluate(FOCUSED)["label"] == option(factor, letter)
 
 
+def hospital(desk: Desk) -> None:
+    """The hospital with all its answers, whatever was done before."""
+    desk.choose(VIEW, "5")
+    desk.until(VIEW, "Thirty developers in four teams")
+    for factor, letter in CASES["5"].answers.items():
+        desk.view(VIEW).get_by_label(option(factor, letter)).click()
+    desk.until_says(VIEW, verdict(dict(CASES["5"].answers)))
+
+
 def test_the_hospital_is_decided_by_keyboard_and_the_twin_says_the_same(desk: Desk):
     """Six answers, each announced; then ours beside them."""
     desk.choose(VIEW, "5")
@@ -76,6 +85,7 @@ def test_the_hospital_is_decided_by_keyboard_and_the_twin_says_the_same(desk: De
 
 
 def test_by_mouse_one_answer_turns_the_verdict_and_each_case_keeps_its_own(desk: Desk):
+    hospital(desk)
     view = desk.view(VIEW)
     view.get_by_label(option("operations", "b")).click()
     desk.until_says(VIEW, "consider services: 3 of 5 reasons for services (team, faults, data)")
@@ -92,6 +102,7 @@ def test_by_mouse_one_answer_turns_the_verdict_and_each_case_keeps_its_own(desk:
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_axe_finds_nothing_in_the_questionnaire(desk: Desk, theme: str):
     """With all answered, so that the table is there, too."""
+    hospital(desk)
     desk.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
     desk.page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(theme.endswith('Light')).lower()}'")
     desk.page.wait_for_function("() => !document.querySelector('.jp-Spinner')")
