@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-# Each service is a process of its own. Without bytecode it would compile all that it imports at each start: twice the time.
+# Each service is a process of its own. Without bytecode it would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that is new enough; give your own by `make PYTHON=/path/to/python lab`.

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
+from classroom.checks.rehearsal import words_of
 from classroom.checks.result import Result
 from classroom.checks.serving import caller, copy_of, process_ids
 from classroom.outcome import Outcome, outcome
@@ -89,7 +90,7 @@ async def adds_up(result: Result, client: Client, till: ServiceHandle, good: Seq
         if not is_number(end.answer, total):
             hint = "return the number alone: the sum of qty * price over all lines."
             if isinstance(end.error, RpcError) and str(end.error) == INTERNAL:
-                hint = f"the handler raised; the last line of till's log: {till.logs(1)}"
+                hint = f"the handler raised; {await words_of(till, failed=True)}"
             elif isinstance(end.error, NoHandlerError):
                 hint = 'the pattern is {"cmd": "total"}, letter by letter.'
             elif isinstance(end.error, RpcError):
