@@ -57,6 +57,9 @@ MUTANTS = [
         "                await redis.xclaim(stream, group, me, idle, [ident])\n"
         '                one["times_delivered"] += 1\n', "me, idle, [ident])]": "me, 0, [ident])]"},
         "look at XPENDING's times_delivered"),
+    Mutant("06.rescue", "deletes the stream", {
+        "    return {": "        await redis.delete(stream)\n    return {"},
+        "delete neither the stream nor its group"),
     Mutant("06.rescue", "buries nothing", {"< most": "< 10**9"}, "perhaps killed its readers"),
     Mutant("06.rescue", "buries, and keeps it pending", {
         ACK: "", PAGED: 'for stale in [await redis.xpending_range(stream, group, "-", "+", 10_000, idle=idle)]:\n'

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from classroom.checks import CheckError, Condition, Result, check
+from classroom.checks import Check, CheckError, Condition, Result, check
+from classroom.checks.needs import need, no_verdict
 from classroom.events import Event, Life
+from postoffice import ConnectionLost
 
 
 async def test_an_unknown_check_names_those_there_are():
@@ -89,32 +93,46 @@ def test_the_counterexample_is_a_timeline_in_both_forms():
     assert "to &lt;shop&gt;" in html
 
 
-async def test_a_rehearsal_whose_broker_is_gone_gives_no_verdict_and_says_why(monkeypatch):
-    """What breaks down before the first condition leaves the check without a verdict, and is no crash of the check."""
-    from classroom.checks import rehearsal as module
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), RuntimeError("gone"), ConnectionLost("gone"), ExceptionGroup("two", [OSError("gone")])]
+)
+async def test_what_breaks_down_ends_a_check_without_a_verdict(error: Exception):
+    """At any moment, before the first condition too; what it was is told."""
 
-    async def up(result, name, service):
-        raise OSError("the broker is gone")
+    async def judge(result: Result) -> None:
+        with no_verdict(result):
+            raise error
 
-    class Twin:
-        name, url = "x", "amqp://nowhere"
+    result = await judged(judge)
+    assert [one.passed for one in result.conditions] == [None]
+    assert result.conditions[0].seen.endswith(": gone")
 
-        def logs(self, lines):
-            return "x is ready on nowhere"
 
-        def kill(self):
-            pass
+@pytest.mark.parametrize("error", [ValueError("a bug"), ExceptionGroup("two", [OSError("gone"), ValueError("a bug")])])
+async def test_a_bug_of_a_check_is_not_hidden(error: Exception):
+    """It is no outage."""
 
-    class Book:
-        async def up(self):
-            pass
+    async def judge(result: Result) -> None:
+        with no_verdict(result):
+            raise error
 
-    monkeypatch.setattr(module, "stands", lambda *_: True)
-    monkeypatch.setattr(module, "ServiceHandle", object)
-    monkeypatch.setattr(module, "copy_of", lambda *_: Twin())
-    monkeypatch.setattr(module, "is_up", up)
-    result = Result("05.ack", "x")
-    async with module.rehearsal(result, "payments", Twin(), Twin(), Book()) as stage:
-        assert stage is None
-    assert result.conditions[-1].passed is None
-    assert "the broker is gone" in result.conditions[-1].seen
+    with pytest.raises((ValueError, ExceptionGroup)):
+        await judged(judge)
+
+
+async def test_what_is_missing_ends_a_check_and_what_is_there_is_not_told():
+    """Nothing behind it is tried."""
+
+    async def judge(result: Result) -> None:
+        need(result, "a is there", True)
+        need(result, "b is there", False, hint="make b.")
+        result.judge("never tried", True)
+
+    result = await judged(judge)
+    assert [(one.text, one.passed, one.hint) for one in result.conditions] == [("b is there", False, "make b.")]
+
+
+async def judged(judge: Callable[..., Awaitable[None]]) -> Result:
+    result = Result("00.x", "x")
+    await Check("x", {}, judge, "service", 1, 1).apply(result, 0, [])
+    return result

@@ -11,13 +11,15 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
 from classroom import progress
 from classroom.checks import under_nbgrader
+from classroom.checks.needs import Over
 from classroom.checks.result import Condition, Result
 
 __all__ = ["Check", "CheckError", "Condition", "Result", "check"]
@@ -45,6 +47,12 @@ class Check:
     points: int
     minutes: int
     draws: bool = False
+
+    async def apply(self, result: Result, seed: int, values: Iterable[Any]) -> None:
+        """Let it judge the values of `needs`; where something is missing or breaks down, it ends before its end."""
+        drawn = [Random(seed)] if self.draws else []
+        with suppress(Over):
+            await self.judge(result, *drawn, *values)
 
 
 async def check(name: str, *, names: Mapping[str, Any] | None = None, seed: int = 0) -> Result:
@@ -80,8 +88,7 @@ async def _judged(name: str, task: Check, names: Mapping[str, Any], seed: int) -
     for variable in missing:
         result.judge(f"{variable} is there to be checked", False, hint=_missing(variable, task.needs[variable]))
     if not missing:
-        drawn = [Random(seed)] if task.draws else []
-        await task.judge(result, *drawn, *(names[variable] for variable in task.needs))
+        await task.apply(result, seed, [names[variable] for variable in task.needs])
     return result
 
 

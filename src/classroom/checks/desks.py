@@ -13,17 +13,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.exceptions import ChannelNotFoundEntity
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from classroom.byhand import depth
 from classroom.service_handle import ServiceHandle
 from postoffice.transports.rabbitmq_queues import delay_queue
 
-__all__ = ["BROKEN", "DESKS", "Desk"]
+__all__ = ["DESKS", "Desk"]
 
-BROKEN = (AMQPError, RedisError)  # what a desk raises when its broker goes away
 DATABASES = 15  # of Redis, beside the first, which learners use
 ACK_WAIT = "2"  # seconds on Redis, so that nobody waits long for what a killed replica held
 

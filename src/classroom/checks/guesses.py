@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from classroom.checks.asking import not_plain
+from classroom.checks.needs import need
 from classroom.checks.result import Result
 
-__all__ = ["compare", "is_complete"]
+__all__ = ["compare", "need_answers"]
 
 FORMS = {  # what is said to a guess of another type
     int: "the answer is a whole number, such as 5: no quotes, no brackets.",
@@ -17,18 +18,15 @@ FORMS = {  # what is said to a guess of another type
 }
 
 
-def is_complete(result: Result, prediction: Any, questions: Mapping[str, str]) -> bool:
-    """Judge whether a dict has an answer to each question; nothing is added where it has."""
-    text = "prediction answers all questions"
-    if type(prediction) is not dict:
-        return result.judge(text, False, seen=f"{prediction!r:.80}", hint="run the cell of the prediction again.")
-    if missing := [one for one in questions if one not in prediction]:
-        seen = f"missing: {', '.join(missing)}"
-        return result.judge(text, False, seen=seen, hint="keep the keys as the cell had them.")
-    if unwritten := [one for one in questions if prediction[one] is ...]:
-        hint = "first guess, then look: replace each ... by a number or a word."
-        return result.judge(text, False, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
-    return True
+def need_answers(result: Result, prediction: Any, questions: Mapping[str, str]) -> None:
+    """The prediction is a dict with an answer to each question; told only where it is not. Raises Over then."""
+    text, right = "prediction answers all questions", type(prediction) is dict
+    need(result, text, right, seen=f"{prediction!r:.80}", hint="run the cell of the prediction again.")
+    missing = [one for one in questions if one not in prediction]
+    need(result, text, not missing, seen=f"missing: {', '.join(missing)}", hint="keep the keys as the cell had them.")
+    unwritten = [one for one in questions if prediction[one] is ...]
+    hint = "first guess, then look: replace each ... by a number or a word."
+    need(result, text, not unwritten, seen=f"still ...: {', '.join(unwritten)}", hint=hint)
 
 
 def compare(

@@ -19,21 +19,21 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count, pairwise
 from typing import Any
 
-from classroom.brokers import Broker
-from classroom.checks.desks import BROKEN, DESKS, Desk
+from classroom.checks.desks import DESKS, Desk
+from classroom.checks.needs import FIRST_CELL, need_broker, need_ledger, need_service, no_verdict
 from classroom.checks.result import Result
 from classroom.checks.runs import Run, handlings
-from classroom.checks.serving import is_up
+from classroom.checks.serving import comes_up
 from classroom.events import Event
 from classroom.faults.crash import Crash
 from classroom.ledger import Book, LedgerError
 from classroom.ledger.rows import Row
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
-from postoffice import Client, DeadLetter, PostOfficeError, dead_letters
+from postoffice import Client, DeadLetter, dead_letters
 from postoffice.points import Point
 
-__all__ = ["LIMIT", "Stage", "new_ids", "rehearsal", "stands"]
+__all__ = ["LIMIT", "Stage", "new_ids", "rehearsal"]
 
 LIMIT = 40.0  # seconds for what takes one or two
 POLL = 0.02  # seconds
@@ -46,27 +46,6 @@ _numbers = count(1000 * secrets.randbelow(1_000_000))
 def new_ids(number: int) -> list[int]:
     """Ids that no run of this kernel has used: the ledger remembers the old ones."""
     return [next(_numbers) for _ in range(number)]
-
-
-def serves(result: Result, broker: Any, kind: str = "rabbitmq") -> bool:
-    """Judge whether the variable is a broker of this kind that runs."""
-    name = DESKS[kind].variable
-    text, hint = f"{name} is a broker that runs", f"await {name}.restart()"
-    if isinstance(broker, Broker) and broker.kind == kind:
-        return broker.alive or result.judge(text, False, seen=f"it is {broker.state}", hint=hint)
-    return result.judge(text, False, seen=f"{broker!r:.80}", hint=FIRST_CELL)
-
-
-def stands(result: Result, broker: Any, book: Any, kind: str = "rabbitmq") -> bool:
-    """Judge whether the broker and the ledger run."""
-    if not serves(result, broker, kind):
-        return False
-    if not (isinstance(book, Book) and book.alive):
-        return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-    return True
-
-
-FIRST_CELL = "run the first cell of this lab again, and the cells of your services after it."
 
 
 class Stage:
@@ -255,45 +234,30 @@ async def words_of(service: ServiceHandle, failed: bool) -> str:
 @asynccontextmanager
 async def rehearsal(
     result: Result, name: str, service: Any, broker: Any, book: Any, kind: str = "rabbitmq"
-) -> AsyncIterator[Stage | None]:
+) -> AsyncIterator[Stage]:
     """A copy of a service, once it is up; it is gone at the end, and so is all that it had.
 
-    None, and a condition that failed, where something is missing. What breaks down on the way, such as the broker,
-    leaves the check without a verdict.
+    Raises Over where something is missing, or breaks down on the way, as a broker may.
     """
-    if not stands(result, broker, book, kind):
-        yield None
-        return
-    if not isinstance(service, ServiceHandle):
-        result.judge(
-            f"{name} is a service", False, seen=f"{service!r:.80}", hint=f"run the %%service {name} cell again."
-        )
-        yield None
-        return
+    need_broker(result, DESKS[kind].variable, broker, kind)
+    need_ledger(result, book)
+    need_service(result, name, service)
     twin = copy_of(service, f"{name}_{secrets.token_hex(3)}", broker.url, DESKS[kind])
-    desk, given = DESKS[kind](twin), False  # whether the judge has got its stage
+    desk = DESKS[kind](twin)
     try:
-        if not await is_up(result, name, twin):
-            given = True
-            yield None
-            return
-        await desk.open()
-        try:
-            async with await Client.connect(twin.url, **desk.sender) as client:
-                stage = Stage(twin, book, client, desk)
-                try:
-                    await stage.begin()
-                    given = True
-                    yield stage
-                finally:
-                    await stage.close()
-        finally:
-            await desk.close()
-    except (PostOfficeError, ServiceError, LedgerError, *BROKEN, OSError, RuntimeError) as error:
-        seen = f"{type(error).__name__}: {error}"[:500]
-        result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
-        if not given:
-            yield None
+        with no_verdict(result, lambda: f"{last_words(twin)}. {FIRST_CELL}"):
+            await comes_up(result, name, twin)
+            await desk.open()
+            try:
+                async with await Client.connect(twin.url, **desk.sender) as client:
+                    stage = Stage(twin, book, client, desk)
+                    try:
+                        await stage.begin()
+                        yield stage
+                    finally:
+                        await stage.close()
+            finally:
+                await desk.close()
     finally:
         twin.kill()
         with suppress(LedgerError):

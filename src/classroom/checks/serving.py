@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from classroom.checks.needs import Over, need_service
 from classroom.checks.result import Result
 from classroom.service_handle import ServiceHandle
 from postoffice import Client
@@ -15,30 +16,30 @@ LIMIT = 5.0  # seconds for one answer; a good service needs about a millisecond
 
 
 @asynccontextmanager
-async def copy_of(result: Result, name: str, service: Any) -> AsyncIterator[ServiceHandle | None]:
-    """A copy of a service, of its own name and port, once it is up; None, and why, when it is not. Gone at the end."""
-    if not isinstance(service, ServiceHandle):
-        hint = f"run the %%service {name} cell again."
-        result.judge(f"{name} is a service", False, seen=f"{name} = {service!r:.60}", hint=hint)
-        yield None
-        return
-    twin = service.twin(f"{name}_{secrets.token_hex(3)}")
+async def copy_of(result: Result, name: str, service: Any, **changes: Any) -> AsyncIterator[ServiceHandle]:
+    """A copy of a service, of its own name and port, once it is up; gone at the end. Raises Over when it is not up.
+
+    `changes`: as of `ServiceHandle.twin`.
+    """
+    twin = need_service(result, name, service).twin(f"{name}_{secrets.token_hex(3)}", **changes)
     try:
-        yield twin if await is_up(result, name, twin) else None
+        await comes_up(result, name, twin)
+        yield twin
     finally:
         twin.kill()
 
 
-async def is_up(result: Result, name: str, service: ServiceHandle) -> bool:
-    """Judge whether a service serves; the conditions after it make no sense otherwise."""
+async def comes_up(result: Result, name: str, service: ServiceHandle) -> None:
+    """Judge whether a service serves; the conditions after it make no sense otherwise. Raises Over then."""
     try:
         await service.ready()
     except Exception as error:
         lines = str(error).strip().splitlines()
         told = " … ".join(dict.fromkeys([lines[0], lines[-1]])).replace(service.name, name)
         hint = "read the traceback under the service's cell; its line numbers are the cell's."
-        return result.judge(f"{name} starts and is ready", False, seen=told, hint=hint)
-    return result.judge(f"{name} starts and is ready", True)
+        result.judge(f"{name} starts and is ready", False, seen=told, hint=hint)
+        raise Over from error
+    result.judge(f"{name} starts and is ready", True)
 
 
 def process_ids(service: ServiceHandle) -> list[int]:

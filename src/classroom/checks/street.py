@@ -12,9 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from classroom.checks.needs import need, need_ledger, no_verdict
 from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
-from classroom.checks.serving import is_up
 from classroom.faults.link import Link, LinkError
 from classroom.ledger import Book, LedgerError
 from classroom.outcome import Outcome, outcome
@@ -103,32 +103,17 @@ async def until(condition: Callable[[], Any], limit: float = LIMIT) -> bool:
 
 
 @asynccontextmanager
-async def street(result: Result, bank: Any, road: Any, book: Any) -> AsyncIterator[Street | None]:
-    """The street, once all of it is up; whole again at the end.
-
-    None, and a condition that failed, where something is missing. What breaks down on the way leaves no verdict.
-    """
-    if not (isinstance(book, Book) and book.alive):
-        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint="run the first cell again.")
-        yield None
-        return
-    if not (isinstance(road, Link) and road.alive):
-        result.judge("road is a link that runs", False, seen=f"{road!r:.80}", hint=GIVEN)
-        yield None
-        return
-    if not (isinstance(bank, ServiceHandle) and await is_up(Result("", ""), "bank", bank)):
-        result.judge("bank is a service that runs", False, seen=f"{bank!r:.80}", hint=GIVEN)
-        yield None
-        return
-    here, ready = Street(bank, road, book), False
+async def street(result: Result, bank: Any, road: Any, book: Any) -> AsyncIterator[Street]:
+    """The street, once all of it is up; whole again at the end. Raises Over where something is missing or breaks."""
+    need_ledger(result, book, "run the first cell again.")
+    need(result, "road is a link that runs", isinstance(road, Link) and road.alive, seen=f"{road!r:.80}", hint=GIVEN)
+    up = isinstance(bank, ServiceHandle) and await _starts(bank)
+    need(result, "bank is a service that runs", up, seen=f"{bank!r:.80}", hint=GIVEN)
+    here = Street(bank, road, book)
     try:
-        await here.quiet()
-        ready = True
-        yield here
-    except (PostOfficeError, ServiceError, LinkError, LedgerError, OSError, RuntimeError) as error:
-        result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500], hint=GIVEN)
-        if not ready:
-            yield None
+        with no_verdict(result, lambda: GIVEN):
+            await here.quiet()
+            yield here
     finally:
         with suppress(LedgerError):
             await book.up()
@@ -137,3 +122,10 @@ async def street(result: Result, bank: Any, road: Any, book: Any) -> AsyncIterat
         with suppress(ServiceError):
             if not bank.alive:
                 await bank.restart()
+
+
+async def _starts(bank: ServiceHandle) -> bool:
+    with suppress(ServiceError):
+        await bank.ready()
+        return True
+    return False

@@ -125,8 +125,7 @@ class _Stage:
                 verdict = None if isinstance(error, NotStarted) else False
                 result.judge(f"{name} is there to be checked", verdict, seen=seen[:1000], hint=f"look at {cell}.")
         if len(names) == len(check.needs):
-            drawn = [Random(seed)] if check.draws else []
-            await check.judge(result, *drawn, *names.values())
+            await check.apply(result, seed, names.values())
 
     async def _need(self, name: str) -> Any:
         """One variable. Raises ServiceError, DriverError, TimeoutError; LookupError when there is none."""

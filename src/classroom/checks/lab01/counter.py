@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from random import Random
 from typing import Any
 
 from classroom.checks.rehearsal import new_ids, words_of
 from classroom.checks.result import Result
-from classroom.checks.serving import is_up
+from classroom.checks.serving import copy_of
 from classroom.checks.street import Street, street, until
 from classroom.outcome import Outcome, outcome
 from classroom.service_handle import ServiceHandle
@@ -32,19 +31,12 @@ WAKES = "after the fault it must go on: does it keep a connection that is dead, 
 
 async def judge(result: Result, draw: Random, shop: Any, bank: Any, road: Any, book: Any) -> None:
     """All conditions of the task, on a copy of the shop."""
-    async with street(result, bank, road, book) as here:
-        if here is None:
-            return
-        if not isinstance(shop, ServiceHandle):
-            result.judge("shop is a service", False, seen=f"{shop!r:.80}", hint="run the %%service shop cell again.")
-            return
-        twin = shop.twin(f"shop_{secrets.token_hex(3)}")
-        try:
-            if await is_up(result, "shop", twin):
-                async with await Client.connect(twin.url, timeout=SLOWEST * DEADLINE) as client:
-                    await serves(result, twin, client, here, draw)
-        finally:
-            twin.kill()
+    async with (
+        street(result, bank, road, book) as here,
+        copy_of(result, "shop", shop) as twin,
+        await Client.connect(twin.url, timeout=SLOWEST * DEADLINE) as client,
+    ):
+        await serves(result, twin, client, here, draw)
 
 
 async def serves(result: Result, twin: ServiceHandle, client: Client, here: Street, draw: Random) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from classroom.checks.asking import ask, is_function
+from classroom.checks.asking import ask
+from classroom.checks.needs import need_function
 from classroom.checks.result import Result
 
 NEAR = 1e-9
@@ -21,10 +22,7 @@ Plan = Any  # a number, or {"all": [Plan, ...]}, or {"any": [Plan, ...]}
 
 async def judge(result: Result, draw: Random, availability: Any) -> None:
     """All conditions of the task: plans drawn by lot, each compared with a count over all its states."""
-    if not is_function(availability):
-        seen = f"{availability!r:.80}"
-        result.judge("availability is a function", False, seen=seen, hint="def availability(plan):")
-        return
+    need_function(result, "availability", availability, "def availability(plan):")
     for text, plans, hint in tasks(draw):
         for plan in plans:
             told, exact = await ask(availability, plan), truth(plan)

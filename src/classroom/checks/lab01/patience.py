@@ -8,7 +8,8 @@ from random import Random
 from typing import Any
 
 from classroom.brokers.ports import HOST, Port
-from classroom.checks.asking import Answer, ask, is_function
+from classroom.checks.asking import Answer, ask
+from classroom.checks.needs import need_function
 from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
 from classroom.checks.street import PATIENCE, Street, street, until
@@ -23,11 +24,9 @@ AGAIN = "it asked again by itself, and the customer paid twice. One call of your
 
 async def judge(result: Result, draw: Random, charge: Any, bank: Any, road: Any, book: Any) -> None:
     """All conditions of the task."""
-    if not is_function(charge):
-        result.judge("charge is a function", False, seen=f"{charge!r:.80}", hint="async def charge(...):")
-        return
+    need_function(result, "charge", charge, "async def charge(...):")
     async with street(result, bank, road, book) as here:
-        if here and await succeeds(result, charge, here, draw) and await is_refused(result, charge, here, draw):
+        if await succeeds(result, charge, here, draw) and await is_refused(result, charge, here, draw):
             await finds_nobody(result, charge)
             faults = ["request lost", "reply lost", "bank paused"]
             draw.shuffle(faults)

@@ -7,7 +7,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from classroom.checks.asking import ask, is_function
+from classroom.checks.asking import ask
+from classroom.checks.needs import need_function
 from classroom.checks.pairs import pairs_of
 from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
@@ -39,11 +40,7 @@ REASONS = {
 async def judge(result: Result, prediction: Any, bank: Any, road: Any, book: Any) -> None:
     """Check 01.silences: what was written down before is compared with what happens."""
     guesses = pairs_of(result, prediction, CASES, SEES, ("silence", 0))
-    if guesses is None:
-        return
     async with street(result, bank, road, book) as here:
-        if here is None:
-            return
         for name, text in CASES.items():
             seen = await happen(here, name)
             hint = REASONS[name]
@@ -93,12 +90,8 @@ HINTS = {
 
 async def judge_which(result: Result, draw: Random, which: Any, bank: Any, road: Any, book: Any) -> None:
     """Check 01.which: real incidents in an order drawn by lot; the function sees their traces only."""
-    if not is_function(which):
-        result.judge("which is a function", False, seen=f"{which!r:.80}", hint="def which(traces):")
-        return
+    need_function(result, "which", which, "def which(traces):")
     async with street(result, bank, road, book) as here:
-        if here is None:
-            return
         kinds = [*FAULTS, ANSWERED, *draw.sample([*FAULTS, ANSWERED], 2)]
         draw.shuffle(kinds)
         for kind in kinds:

@@ -6,7 +6,8 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from classroom.checks.asking import Answer, ask, is_function
+from classroom.checks.asking import Answer, ask
+from classroom.checks.needs import need_function
 from classroom.checks.result import Result
 
 __all__ = ["judge"]
@@ -24,9 +25,7 @@ Trial = tuple[str, str, list[int], list[int], list[tuple[int, str]]]  # text, hi
 
 async def judge(result: Result, draw: Random, account: Any) -> None:
     """All conditions: from the plain case to the ones that are easily got wrong."""
-    if not is_function(account):
-        result.judge("account is a function", False, seen=f"{account!r:.80}", hint="def account(...):")
-        return
+    need_function(result, "account", account, "def account(...):")
     for text, hint, sent, confirmed, pairs in trials(draw):
         rows = [{"id": ident, "outcome": outcome} for ident, outcome in pairs]
         answer = await ask(account, sent, confirmed, rows)

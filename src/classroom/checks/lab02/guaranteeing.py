@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, get_args
 
-from classroom.brokers import Broker, BrokerError
-from classroom.checks.rehearsal import FIRST_CELL
+from classroom.brokers import Broker
+from classroom.checks.needs import need, need_broker, need_ledger, no_verdict
 from classroom.checks.result import Result
 from classroom.guarantees import MESSAGES, Cell, Fault, Seen, Word, matrix
-from classroom.ledger import Book, LedgerError
-from classroom.service_plan import ServiceError
-from postoffice import PostOfficeError
+from classroom.ledger import Book
 
-__all__ = ["BROKERS", "CELLS", "check_words", "ends", "judge", "run", "serve"]
+__all__ = ["BROKERS", "CELLS", "judge", "need_all", "need_words", "run"]
 
 BROKERS = {"redis": "redis", "nats": "nats", "mqtt": "mosquitto", "rabbit": "rabbitmq"}  # variable -> kind
 TRANSPORTS = ("redis", "nats", "mqtt", "rabbitmq")
@@ -40,48 +37,25 @@ CELLS: dict[Fault, list[Cell]] = {
 }
 
 
-def serve(result: Result, book: Any, brokers: Mapping[str, Any]) -> bool:
-    """Judge whether the ledger and the brokers run; only what does not is told."""
+def need_all(result: Result, book: Any, brokers: Mapping[str, Any]) -> None:
+    """The ledger and the brokers run."""
     for name, kind in BROKERS.items():
-        one = brokers[name]
-        if not (isinstance(one, Broker) and one.kind == kind):
-            return result.judge(f"{name} is a broker that runs", False, seen=f"{one!r:.80}", hint=FIRST_CELL)
-        if not one.alive:
-            seen, hint = f"it is {one.state}", f"await {name}.restart()"
-            return result.judge(f"{name} is a broker that runs", False, seen=seen, hint=hint)
-    if not (isinstance(book, Book) and book.alive):
-        return result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-    return True
+        need_broker(result, name, brokers[name], kind)
+    need_ledger(result, book)
 
 
-@asynccontextmanager
-async def ends(result: Result) -> AsyncIterator[None]:
-    """What breaks down on the way, such as a broker, leaves the check without a verdict."""
-    try:
-        yield
-    except (ExceptionGroup, PostOfficeError, ServiceError, LedgerError, BrokerError, OSError, RuntimeError) as error:
-        first: BaseException = error
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        seen = f"{type(first).__name__}: {first}"[:500]
-        result.judge("the check came to its end", None, seen=seen, hint=FIRST_CELL)
-
-
-def check_words(result: Result, name: str, given: Any, keys: Iterable[str], words: Sequence[str]) -> bool:
-    """Judge whether a variable is a dict in which each key has one of the words; only what is wrong is told."""
-    text = f"{name} has a word for each"
-    if not isinstance(given, Mapping):
-        return result.judge(text, False, seen=f"{given!r:.80}", hint="keep the dict as the cell had it.")
-    if missing := [key for key in keys if key not in given]:
-        return result.judge(text, False, seen=f"missing: {'; '.join(missing)}", hint="keep the keys as the cell had.")
-    if unwritten := [key for key in keys if given[key] is ...]:
-        seen = f"still ...: {'; '.join(unwritten)}"
-        return result.judge(text, False, seen=seen, hint=f"replace each ... by one of: {', '.join(words)}.")
-    strange = [key for key in keys if type(given[key]) is not str or given[key] not in words]
-    if strange:
-        seen = "; ".join(f"{key}: {given[key]!r:.40}" for key in strange)
-        return result.judge(text, False, seen=seen, hint=f"the words are: {', '.join(words)}.")
-    return True
+def need_words(result: Result, name: str, given: Any, keys: Iterable[str], words: Sequence[str]) -> None:
+    """A variable is a dict in which each key has one of the words; told only where it is not. Raises Over then."""
+    text, keys = f"{name} has a word for each", [*keys]
+    there = isinstance(given, Mapping)
+    need(result, text, there, seen=f"{given!r:.80}", hint="keep the dict as the cell had it.")
+    missing = [key for key in keys if key not in given]
+    need(result, text, not missing, seen=f"missing: {'; '.join(missing)}", hint="keep the keys as the cell had.")
+    left = [key for key in keys if given[key] is ...]
+    hint = f"replace each ... by one of: {', '.join(words)}."
+    need(result, text, not left, seen=f"still ...: {'; '.join(left)}", hint=hint)
+    odd = [f"{key}: {given[key]!r:.40}" for key in keys if type(given[key]) is not str or given[key] not in words]
+    need(result, text, not odd, seen="; ".join(odd), hint=f"the words are: {', '.join(words)}.")
 
 
 async def run(cells: Sequence[Cell], book: Book, brokers: Mapping[str, Broker], draw: Random) -> list[Seen]:
@@ -98,9 +72,9 @@ async def _judge(fault: Fault, result: Result, draw: Random, prediction: Any, bo
     """All conditions of one column: one for each cell."""
     cells, named = CELLS[fault], dict(zip(BROKERS, brokers, strict=True))
     keys = [cell.name for cell in cells]
-    if not (serve(result, book, named) and check_words(result, fault, prediction, keys, WORDS)):
-        return
-    async with ends(result):
+    need_all(result, book, named)
+    need_words(result, fault, prediction, keys, WORDS)
+    with no_verdict(result):
         for seen in await run(cells, book, named, draw):
             guess = prediction[seen.cell.name]
             numbers = f"{seen!r}".removeprefix(f"{seen.cell.name}: ")

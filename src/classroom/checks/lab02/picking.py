@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from classroom.checks.lab02.guaranteeing import BROKERS, TRANSPORTS, check_words, ends, run, serve
+from classroom.checks.lab02.guaranteeing import BROKERS, TRANSPORTS, need_all, need_words, run
+from classroom.checks.needs import no_verdict
 from classroom.checks.result import Result
 from classroom.guarantees import Cell, Fault, Seen, Word
 from postoffice.service import DeliveryMode
@@ -59,11 +60,11 @@ CHOICES = {f"{one}, {said}": (one, promise) for one in TRANSPORTS for said, prom
 async def judge(result: Result, draw: Random, choice: Any, book: Any, *brokers: Any) -> None:
     """All conditions: what each case needs, of what was chosen for it."""
     named = dict(zip(BROKERS, brokers, strict=True))
-    if not (serve(result, book, named) and check_words(result, "choice", choice, CASES, [*CHOICES])):
-        return
+    need_all(result, book, named)
+    need_words(result, "choice", choice, CASES, [*CHOICES])
     wanted = {(case, need): Cell(CHOICES[choice[case]][0], need.fault, CHOICES[choice[case]][1])
               for case, needs in CASES.items() for need in needs}  # fmt: skip
-    async with ends(result):
+    with no_verdict(result):
         cells = [*dict.fromkeys(wanted.values())]
         found: dict[Cell, Seen] = dict(zip(cells, await run(cells, book, named, draw), strict=True))
         for (case, need), cell in wanted.items():

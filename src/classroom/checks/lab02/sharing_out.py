@@ -7,12 +7,10 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from classroom.brokers import Broker
 from classroom.checks.invariants import duplicates, find, lost
-from classroom.checks.lab02.guaranteeing import ends
-from classroom.checks.rehearsal import FIRST_CELL
+from classroom.checks.needs import need_broker, need_ledger, need_service, no_verdict
 from classroom.checks.result import Result
-from classroom.checks.serving import is_up
+from classroom.checks.serving import comes_up
 from classroom.guarantees import Cell, Fault, Seen, Trial
 from classroom.ledger import Book
 from classroom.service_handle import ServiceHandle
@@ -34,29 +32,22 @@ AGAIN = "more came again than was in flight: does something repeat the charge?"
 
 async def judge(result: Result, draw: Random, orders: Any, nats: Any, book: Any) -> None:
     """All conditions of the task, each with a copy of the service."""
-    if not (isinstance(nats, Broker) and nats.kind == "nats" and nats.alive):
-        result.judge("nats is a broker that runs", False, seen=f"{nats!r:.80}", hint=FIRST_CELL)
-    elif not (isinstance(book, Book) and book.alive):
-        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-    elif not isinstance(orders, ServiceHandle):
-        hint = "run the %%service orders cell again."
-        result.judge("orders is a service", False, seen=f"{orders!r:.80}", hint=hint)
-    else:
-        async with ends(result):
-            trials = (shares, outlives_absence, outlives_kill)
-            for trial in trials:
-                if not await trial(result, draw, orders, book):
-                    return
+    need_broker(result, "nats", nats, "nats")
+    need_ledger(result, book)
+    need_service(result, "orders", orders)
+    with no_verdict(result):
+        for trial in (shares, outlives_absence, outlives_kill):
+            if not await trial(result, draw, orders, book):
+                return
 
 
-async def _tried(result: Result, draw: Random, orders: ServiceHandle, book: Book, fault: Fault) -> Seen | None:
-    """A copy of the service under one fault; None, and a condition, where it does not come up."""
+async def _tried(result: Result, draw: Random, orders: ServiceHandle, book: Book, fault: Fault) -> Seen:
+    """A copy of the service under one fault."""
     twin = orders.twin(f"orders_{secrets.token_hex(3)}")
     cell = Cell("nats", fault, orders.plan.delivery, "at-least-once")  # type: ignore[arg-type]
     trial = Trial(cell, book, twin, PATTERN)
     try:
-        if not await is_up(result, "orders", twin):
-            return None
+        await comes_up(result, "orders", twin)
         await trial.begin()
         return await trial.faults[fault](ORDERS, draw.randint(2, 8))
     finally:
@@ -66,8 +57,6 @@ async def _tried(result: Result, draw: Random, orders: ServiceHandle, book: Book
 async def shares(result: Result, draw: Random, orders: ServiceHandle, book: Book) -> bool:
     """Nothing is broken: each order is charged once, with its total."""
     seen = await _tried(result, draw, orders, book, "replicas")
-    if seen is None:
-        return False
     rows = [row for row in seen.run.ledger or () if row.outcome == "effect" and row.id in seen.run.attempted]
     totals = {ident: number for number, ident in enumerate(seen.run.attempted, 1)}
     number = orders.plan.replicas
@@ -86,16 +75,12 @@ async def shares(result: Result, draw: Random, orders: ServiceHandle, book: Book
 async def outlives_absence(result: Result, draw: Random, orders: ServiceHandle, book: Book) -> bool:
     """Both are stopped, orders come, both are back."""
     seen = await _tried(result, draw, orders, book, "away")
-    return seen is not None and find(
-        result, seen.run, lost, "both are away for a moment: no order is lost", _why(orders)
-    )
+    return find(result, seen.run, lost, "both are away for a moment: no order is lost", _why(orders))
 
 
 async def outlives_kill(result: Result, draw: Random, orders: ServiceHandle, book: Book) -> bool:
     """One dies with its hands full, between a charge and its ack."""
     seen = await _tried(result, draw, orders, book, "killed")
-    if seen is None:
-        return False
     kept = find(result, seen.run, lost, "killed between charge and ack: no order is lost", _why(orders))
     text = "killed: only what was in flight is charged again"
     run = replace(seen.run, in_flight=REPLICAS * PREFETCH)

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from classroom.checks.guesses import compare, is_complete
+from classroom.checks.guesses import compare, need_answers
+from classroom.checks.needs import no_verdict
 from classroom.checks.result import Result
 from classroom.outcome import outcome
 from classroom.service_handle import ServiceHandle
-from classroom.service_plan import Plan, ServiceError
+from classroom.service_plan import Plan
 from postoffice import Client
 
 TEXT = '"Zoë 🚀"'  # as the task says
@@ -87,15 +88,11 @@ LOOK_BACK = "read the names that the task gives, then ask what has left the call
 
 async def judge(result: Result, prediction: Any) -> None:
     """All conditions: one for each question."""
-    if not is_complete(result, prediction, QUESTIONS):
-        return
+    need_answers(result, prediction, QUESTIONS)
     if type(prediction["perhaps done"]) is list:
         prediction = prediction | {"perhaps done": sorted(prediction["perhaps done"], key=str)}
-    try:
+    with no_verdict(result, lambda: "it starts a service of its own: is this machine very busy? Check again."):
         happened = await experiment()
-    except (ServiceError, OSError, TimeoutError) as error:
-        result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500])
-        return
     compare(result, prediction, happened, QUESTIONS, REASONS, LOOK_BACK)
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 
 from classroom.checks.invariants import duplicates, find, lost
-from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids, words_of
+from classroom.checks.needs import FIRST_CELL, need, need_ledger, no_verdict
+from classroom.checks.rehearsal import last_words, new_ids, words_of
 from classroom.checks.result import Result
 from classroom.checks.runs import Run, handlings
 from classroom.checks.serving import caller, copy_of
 from classroom.events import Event
-from classroom.ledger import Book, LedgerError
+from classroom.ledger import Book
 from classroom.ledger.rows import Row
 from classroom.outcome import outcome
 from classroom.service_handle import ServiceHandle
-from classroom.service_plan import ServiceError
 
 LIMIT = 10.0  # seconds for what takes a few hundredths
 HOLD = (1.5, 6.0)  # seconds, at least and at most, that a parcel of an order by HTTP takes while the shop stops
@@ -98,25 +98,16 @@ class Trial:
 
 async def judge(result: Result, draw: Random, shop: Any, book: Any) -> None:
     """All conditions of the task."""
-    if not (isinstance(book, Book) and book.alive):
-        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-        return
+    need_ledger(result, book)
     began = time.perf_counter()
     async with copy_of(result, "shop", shop) as twin:
         seconds = time.perf_counter() - began
-        if twin is None:
-            return
-        if not twin.plan.http:
-            hint = "its cell begins: %%service shop --on tcp --http"
-            result.judge("shop has an HTTP side", False, seen="--http is missing", hint=hint)
-            return
+        hint = "its cell begins: %%service shop --on tcp --http"
+        need(result, "shop has an HTTP side", twin.plan.http, seen="--http is missing", hint=hint)
         trial = Trial(twin, book, seconds)
-        try:
+        with no_verdict(result, lambda: f"{last_words(twin)}. {FIRST_CELL}"):
             if await both_doors(result, trial) and await in_order(result, trial):
                 await drains(result, trial, draw)
-        except (ServiceError, LedgerError, OSError) as error:
-            seen = f"{type(error).__name__}: {error}"[:500]
-            result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(twin)}. {FIRST_CELL}")
 
 
 async def both_doors(result: Result, trial: Trial) -> bool:

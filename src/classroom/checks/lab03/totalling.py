@@ -62,8 +62,6 @@ NOISE = [
 async def judge(result: Result, draw: Random, till: Any) -> None:
     """All conditions of the task."""
     async with copy_of(result, "till", till) as twin:
-        if twin is None:
-            return
         before, good = process_ids(twin), good_orders(draw)
         try:
             async with caller(twin) as client:

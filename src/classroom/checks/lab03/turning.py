@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from classroom.checks.needs import need
 from classroom.checks.rehearsal import last_words, words_of
 from classroom.checks.result import Result
 from classroom.checks.serving import caller, copy_of
@@ -37,12 +38,8 @@ NOT_MADE = "render() takes this long for its printer. Was it called, and waited 
 async def judge(result: Result, draw: Random, desk: Any) -> None:
     """All conditions of the task."""
     async with copy_of(result, "desk", desk) as twin:
-        if twin is None:
-            return
-        if not twin.plan.http:
-            hint = "its cell begins: %%service desk --on tcp --http"
-            result.judge("desk has an HTTP side", False, seen="--http is missing", hint=hint)
-            return
+        hint = "its cell begins: %%service desk --on tcp --http"
+        need(result, "desk has an HTTP side", twin.plan.http, seen="--http is missing", hint=hint)
         try:
             async with caller(twin) as client, httpx.AsyncClient(base_url=twin.http, timeout=LIMIT) as browser:
                 if await makes_one(result, twin, client, draw):

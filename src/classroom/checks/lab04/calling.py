@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from functools import partial
 from random import Random
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from classroom.checks.lab04.office import effects, office, settled
 from classroom.checks.rehearsal import new_ids, words_of
 from classroom.checks.result import Result
-from classroom.checks.serving import is_up
+from classroom.checks.serving import copy_of
 from classroom.checks.street import until
 from classroom.ledger import Book
 from classroom.outcome import Outcome, outcome
@@ -35,21 +34,14 @@ TWICE = "something is done twice: is there a second attempt, or are there two le
 
 async def judge(result: Result, draw: Random, desk: Any, payments: Any, parcels: Any, post: Any, book: Any) -> None:
     """All conditions of the task, on a copy of the desk."""
-    async with office(result, post, book, payments=payments, parcels=parcels) as stands:
-        if not stands:
-            return
-        if not isinstance(desk, ServiceHandle):
-            result.judge("desk is a service", False, seen=f"{desk!r:.80}", hint="run the %%service desk cell again.")
-            return
-        twin = desk.twin(f"desk_{secrets.token_hex(3)}")
-        try:
-            if await is_up(result, "desk", twin):
-                async with await Client.connect(twin.url, timeout=LIMIT) as client:
-                    trial = Trial(result, draw, client, book)
-                    if await trial.sells(twin) and await trial.refuses():
-                        await trial.bears(payments, parcels)
-        finally:
-            twin.kill()
+    async with (
+        office(result, post, book, payments=payments, parcels=parcels),
+        copy_of(result, "desk", desk) as twin,
+        await Client.connect(twin.url, timeout=LIMIT) as client,
+    ):
+        trial = Trial(result, draw, client, book)
+        if await trial.sells(twin) and await trial.refuses():
+            await trial.bears(payments, parcels)
 
 
 class Trial:

@@ -44,10 +44,8 @@ LIMIT = 10.0  # seconds for what takes a few hundredths
 async def judge(result: Result, prediction: Any, post: Any, book: Any) -> None:
     """All conditions: one for each case."""
     pairs = pairs_of(result, prediction, CASES, HEARS, (1, "answer"))
-    if pairs is None:
-        return
-    async with office(result, post, book) as stands:
-        for name in CASES if stands else ():
+    async with office(result, post, book):
+        for name in CASES:
             runs, hears = await happen(name, post.url)
             guess = pairs[name]
             right = type(guess[0]) is int and (guess[0], guess[1]) == (runs, hears)

@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from classroom.brokers.ports import HOST, Port
-from classroom.checks.asking import Answer, ask, is_function
+from classroom.checks.asking import Answer, ask
 from classroom.checks.lab04.choosing import serving
+from classroom.checks.needs import need_function
 from classroom.checks.result import Result
 from postoffice import RpcError, message_pattern
 
@@ -26,9 +27,7 @@ WORDS = "which error means which end? RpcError is an answer; error.may_have_happ
 
 async def judge(result: Result, draw: Random, follow: Any) -> None:
     """All conditions of the task; the service that it follows is ours."""
-    if not is_function(follow):
-        result.judge("follow is a function", False, seen=f"{follow!r:.80}", hint="async def follow(...):")
-        return
+    need_function(result, "follow", follow, "async def follow(...):")
     for kind in ("complete", "refused", "unknown", "not done"):
         if not await tried(result, follow, draw, kind):
             return

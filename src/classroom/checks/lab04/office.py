@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from classroom.brokers import Broker, BrokerError
+from classroom.checks.needs import need_broker, need_ledger, need_service, no_verdict
 from classroom.checks.result import Result
-from classroom.ledger import Book, LedgerError
+from classroom.ledger import Book
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
-from postoffice import PostOfficeError
 
 __all__ = ["effects", "office", "settled"]
 
@@ -22,34 +21,17 @@ POLL = 0.03  # seconds
 
 
 @asynccontextmanager
-async def office(result: Result, post: Any, book: Any, **given: Any) -> AsyncIterator[bool]:
-    """Whether all that is given runs; the given services are well again at the end.
-
-    False, and a condition that failed, where something is missing. What breaks down on the way leaves no verdict.
-    """
-    if not (isinstance(post, Broker) and post.kind == "nats" and post.alive):
-        result.judge("post is a NATS broker that runs", False, seen=f"{post!r:.80}", hint=GIVEN)
-        yield False
-        return
-    if not (isinstance(book, Book) and book.alive):
-        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=GIVEN)
-        yield False
-        return
+async def office(result: Result, post: Any, book: Any, **given: Any) -> AsyncIterator[None]:
+    """All that is given runs, and is well again at the end. Raises Over where something is missing or breaks."""
+    need_broker(result, "post", post, "nats", GIVEN)
+    need_ledger(result, book, GIVEN)
     for name, service in given.items():
-        if not isinstance(service, ServiceHandle):
-            result.judge(f"{name} is a service", False, seen=f"{service!r:.80}", hint=GIVEN)
-            yield False
-            return
-    ready = False
+        need_service(result, name, service, GIVEN)
     try:
-        for service in given.values():
-            await _well(service)
-        ready = True
-        yield True
-    except (PostOfficeError, ServiceError, LedgerError, BrokerError, OSError, RuntimeError) as error:
-        result.judge("the check came to its end", None, seen=f"{type(error).__name__}: {error}"[:500], hint=GIVEN)
-        if not ready:
-            yield False
+        with no_verdict(result, lambda: GIVEN):
+            for service in given.values():
+                await _well(service)
+            yield
     finally:
         for service in given.values():
             with suppress(ServiceError):

@@ -7,9 +7,10 @@ from random import Random
 from typing import Any
 
 from classroom.checks.lab04.office import effects, office, settled
+from classroom.checks.needs import need_service
 from classroom.checks.rehearsal import new_ids
 from classroom.checks.result import Result
-from classroom.checks.serving import is_up
+from classroom.checks.serving import comes_up
 from classroom.checks.street import until
 from classroom.ledger import Book
 from classroom.outcome import outcome
@@ -27,11 +28,11 @@ SILENT = "the handler of the event ends with `await ledger.mail(...)` for each o
 
 async def judge(result: Result, draw: Random, mails: Any, post: Any, book: Any) -> None:
     """All conditions of the task."""
-    async with office(result, post, book) as stands:
-        if stands and await is_up(result, "mails", mails) and isinstance(mails, ServiceHandle):
-            async with await Client.connect(post.url, timeout=5.0) as client:
-                if await previews(result, client, draw):
-                    await shares(result, client, mails, book, draw)
+    async with office(result, post, book):
+        await comes_up(result, "mails", need_service(result, "mails", mails))
+        async with await Client.connect(post.url, timeout=5.0) as client:
+            if await previews(result, client, draw):
+                await shares(result, client, mails, book, draw)
 
 
 async def previews(result: Result, client: Client, draw: Random) -> bool:

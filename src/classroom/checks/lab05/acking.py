@@ -33,7 +33,7 @@ TOO_MANY = "more came again than was in flight when it was killed: does somethin
 async def judge(result: Result, draw: Random, payments: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
     async with rehearsal(result, "payments", payments, rabbit, book) as stage:
-        if stage and await charges(result, stage, draw) and await outlives_refusals(result, stage, draw):
+        if await charges(result, stage, draw) and await outlives_refusals(result, stage, draw):
             await outlives_kills(result, stage, draw)
 
 

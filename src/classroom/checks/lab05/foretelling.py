@@ -10,8 +10,8 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 
 from classroom.byhand import depth, give_back
-from classroom.checks.guesses import compare, is_complete
-from classroom.checks.rehearsal import serves
+from classroom.checks.guesses import compare, need_answers
+from classroom.checks.needs import need_broker, no_verdict
 from classroom.checks.result import Result
 
 LETTERS, HELD, DONE = 20, 5, 8  # as the task says: sent, prefetch, acknowledged
@@ -54,10 +54,11 @@ DRAW = "draw the queue, and the consumer's hands, after each step."
 
 async def judge(result: Result, prediction: Any, rabbit: Any) -> None:
     """All conditions: one for each question."""
-    if not (serves(result, rabbit) and is_complete(result, prediction, QUESTIONS)):
-        return
-    async with await aio_pika.connect(rabbit.url) as connection:
-        happened = await experiment(connection)
+    need_broker(result, "rabbit", rabbit, "rabbitmq")
+    need_answers(result, prediction, QUESTIONS)
+    with no_verdict(result):
+        async with await aio_pika.connect(rabbit.url) as connection:
+            happened = await experiment(connection)
     compare(result, prediction, happened, QUESTIONS, REASONS, DRAW)
 
 

@@ -41,7 +41,7 @@ STUBBORN = (
 async def judge(result: Result, draw: Random, labels: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
     async with rehearsal(result, "labels", labels, rabbit, book) as stage:
-        if not (stage and await ships(result, stage)):
+        if not await ships(result, stage):
             return
         empty, killer, stranger = await send_all(stage, draw)
         if await goes_on(result, stage):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -15,8 +15,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from classroom.byhand import depth
-from classroom.checks.asking import ask, is_function
-from classroom.checks.rehearsal import serves
+from classroom.checks.asking import ask
+from classroom.checks.needs import need_broker, need_function, no_verdict
 from classroom.checks.result import Result
 from classroom.faults.link import start_link
 
@@ -126,30 +126,26 @@ class Place:
 
 async def judge(result: Result, draw: Random, post: Any, rabbit: Any) -> None:
     """All conditions of the task."""
-    if not serves(result, rabbit):
-        return
-    if not is_function(post):
-        result.judge("post is an async function", False, seen=f"{post!r:.80}", hint="async def post(...):")
-        return
-    link = await start_link(rabbit.url)
+    need_broker(result, "rabbit", rabbit, "rabbitmq")
+    need_function(result, "post", post, "async def post(...):")
     names = [f"check-{secrets.token_hex(4)}-{kind}" for kind in ("room", "full")]
-    try:
-        async with await aio_pika.connect(rabbit.url) as direct:
-            channel = await direct.channel()
-            place = Place(post, link.url, rabbit.url, channel)
-            await declare(channel, *names)
-            try:
-                if await stores(result, place, names[0], draw):
-                    await knows_nobody(result, place, draw)
-                    await knows_refusal(result, place, names[1])
-                    await admits_silence(result, place, names[0], link)
-                    await admits_a_break(result, place, names[0], link)
-            finally:
-                for name in names:
-                    await channel.queue_delete(name)
-                    await channel.exchange_delete(name)
-    finally:
-        await link.stop()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(no_verdict(result))
+        link = await start_link(rabbit.url)
+        stack.push_async_callback(link.stop)
+        channel = await (await stack.enter_async_context(await aio_pika.connect(rabbit.url))).channel()
+        place = Place(post, link.url, rabbit.url, channel)
+        await declare(channel, *names)
+        try:
+            if await stores(result, place, names[0], draw):
+                await knows_nobody(result, place, draw)
+                await knows_refusal(result, place, names[1])
+                await admits_silence(result, place, names[0], link)
+                await admits_a_break(result, place, names[0], link)
+        finally:
+            for name in names:
+                await channel.queue_delete(name)
+                await channel.exchange_delete(name)
 
 
 async def declare(channel: AbstractChannel, room: str, full: str) -> None:

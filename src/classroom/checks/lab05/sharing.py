@@ -29,8 +29,8 @@ RETURNED = (
 async def judge(result: Result, draw: Random, printers: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
     async with rehearsal(result, "printers", printers, rabbit, book) as stage:
-        seconds = await prints(result, stage) if stage else None
-        if stage and seconds is not None and await lets_pass(result, stage, draw, seconds):
+        seconds = await prints(result, stage)
+        if seconds is not None and await lets_pass(result, stage, draw, seconds):
             await loses_nothing(result, stage, draw)
 
 

@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from classroom.checks.asking import Answer, ask, is_function
-from classroom.checks.rehearsal import serves
+from classroom.checks.asking import Answer, ask
+from classroom.checks.needs import need_broker, need_function, no_verdict
 from classroom.checks.result import Result
 
 IDLE = 600_000  # milliseconds after which an entry is stale, in this check; nothing here waits so long
@@ -31,6 +31,9 @@ EAGER = "XCLAIM and XAUTOCLAIM count as a delivery: look at XPENDING's times_del
 HELD = "an entry that is buried must leave the pending list: XACK, after its copy is in the dead stream."
 COPY = "copy the fields of the entry (XRANGE from its id to its id) to f'{stream}.dead' by XADD."
 HONEST = 'return {"mine": [ids that you have claimed], "dead": [ids that you have buried]}.'
+GONE = (
+    "claim and acknowledge entries; delete neither the stream nor its group. What is buried goes to a stream, by XADD."
+)
 TRIMMED = (
     "an entry may be pending and no longer in the stream: XRANGE and XCLAIM find nothing then. Neither mine nor dead."
 )
@@ -89,29 +92,29 @@ class Group:
 
 async def judge(result: Result, draw: Random, rescue: Any, broker: Any) -> None:
     """All conditions of the task."""
-    if not serves(result, broker, "redis"):
-        return
-    if not is_function(rescue):
-        result.judge("rescue is a function", False, seen=f"{rescue!r:.80}", hint="async def rescue(...):")
-        return
+    need_broker(result, "broker", broker, "redis")
+    need_function(result, "rescue", rescue, "async def rescue(...):")
     stream = f"check-{secrets.token_hex(4)}"
-    try:
+    with no_verdict(result, lambda: "await broker.restart()"):
         async with Redis.from_url(broker.url, decode_responses=True) as redis:
             group = Group(redis, stream)
+            await group.fill(draw)
             try:
-                await group.fill(draw)
-                me = draw.choice(["carol", "dan", "ruth"])
-                answer = await ask(rescue, broker.url, stream, group.name, me, IDLE, MOST)
-                if answers(result, answer):
-                    await accounts(result, group, me, answer.value)
-                    await ends(result, group, await ask(rescue, broker.url, stream, group.name, me, IDLE, MOST))
+                await rescues(result, group, draw, rescue, broker.url)
+            except ResponseError as error:  # nobody else has touched them
+                text = "the stream, its group and the dead stream are there afterwards"
+                result.judge(text, False, seen=str(error), hint=GONE)
             finally:
                 await redis.delete(stream, f"{stream}.dead")
-    except (RedisError, OSError) as error:
-        if isinstance(error, ResponseError):
-            raise
-        seen = f"{type(error).__name__}: {error}"[:300]
-        result.judge("the check came to its end", None, seen=seen, hint="await broker.restart()")
+
+
+async def rescues(result: Result, group: Group, draw: Random, rescue: Any, url: str) -> None:
+    """It is called twice. Raises ResponseError when what it should work on is no more."""
+    me = draw.choice(["carol", "dan", "ruth"])
+    answer = await ask(rescue, url, group.stream, group.name, me, IDLE, MOST)
+    if answers(result, answer):
+        await accounts(result, group, me, answer.value)
+        await ends(result, group, await ask(rescue, url, group.stream, group.name, me, IDLE, MOST))
 
 
 def answers(result: Result, answer: Answer) -> bool:

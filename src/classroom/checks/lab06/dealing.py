@@ -22,8 +22,6 @@ ALONE = "the task is about two replicas that share the work: keep --replicas 2."
 async def judge(result: Result, draw: Random, payments: Any, broker: Any, book: Any) -> None:
     """All conditions of the task."""
     async with rehearsal(result, "payments", payments, broker, book, "redis") as stage:
-        if not stage:
-            return
         often = EVERYBODY if stage.service.plan.delivery == "at-most-once" else TWICE
         if not (has_two(result, stage) and await charges(result, stage, draw, often)):
             return

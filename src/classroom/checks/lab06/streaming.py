@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from classroom.byhand_redis import heard, listening, read
-from classroom.checks.guesses import compare, is_complete
-from classroom.checks.rehearsal import serves
+from classroom.checks.guesses import compare, need_answers
+from classroom.checks.needs import need_broker, no_verdict
 from classroom.checks.result import Result
 
 PUBLISHED, BEFORE, AFTER = 20, 8, 5  # as the task says: in all, before somebody listens, after he has gone
@@ -63,15 +62,11 @@ REASONS: dict[str, Mapping[Any, str]] = {
 
 async def judge(result: Result, prediction: Any, broker: Any) -> None:
     """All conditions: one for each question."""
-    if not (serves(result, broker, "redis") and is_complete(result, prediction, QUESTIONS)):
-        return
-    try:
+    need_broker(result, "broker", broker, "redis")
+    need_answers(result, prediction, QUESTIONS)
+    with no_verdict(result, lambda: "await broker.restart()"):
         async with Redis.from_url(broker.url, decode_responses=True) as redis:
             happened = await on_a_channel(redis) | await in_a_stream(redis)
-    except (RedisError, OSError) as error:
-        seen = f"{type(error).__name__}: {error}"[:300]
-        result.judge("the check came to its end", None, seen=seen, hint="await broker.restart()")
-        return
     compare(result, prediction, happened, QUESTIONS, REASONS, LOOK)
 
 

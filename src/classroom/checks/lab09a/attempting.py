@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from classroom.checks.rehearsal import Stage, new_ids, rehearsal, stands
+from classroom.checks.needs import need_broker
+from classroom.checks.rehearsal import Stage, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import Plan
@@ -75,12 +76,11 @@ REASONS: dict[str, tuple[Mapping[Any, str], ...]] = {
 
 async def judge(result: Result, draw: Random, prediction: Any, rabbit: Any, book: Any) -> None:
     """All conditions: one for each order."""
-    if not (stands(result, rabbit, book) and _answered(result, prediction)):
+    need_broker(result, "rabbit", rabbit, "rabbitmq")
+    if not _answered(result, prediction):
         return
     desk = ServiceHandle("desk", Plan(DESK, "rabbit", lambda: rabbit.url, "at-least-once", None, 1, False), _nothing)
     async with rehearsal(result, "desk", desk, rabbit, book) as stage:
-        if stage is None:
-            return
         happened = await experiment(stage, draw)
         for name in REASONS:
             _compare(result, name, prediction[name], happened[name])

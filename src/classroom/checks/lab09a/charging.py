@@ -63,7 +63,7 @@ GONE = "the handler came to its end without a charge: an `except` hides the erro
 async def judge(result: Result, draw: Random, payments: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
     async with rehearsal(result, "payments", payments, rabbit, book) as stage:
-        if not (stage and await charges(result, stage, draw) and await comes_twice(result, stage, draw)):
+        if not (await charges(result, stage, draw) and await comes_twice(result, stage, draw)):
             return
         if await outlives_faults(result, stage, draw):
             await outlives_kills(result, stage, draw)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from classroom.checks.asking import Answer, ask, is_function
+from classroom.checks.asking import Answer, ask
 from classroom.checks.effects import one_effect_per_id
 from classroom.checks.invariants import dead_letter_ids, find, lost
-from classroom.checks.rehearsal import Stage, new_ids, rehearsal, stands
+from classroom.checks.needs import need_broker, need_function
+from classroom.checks.rehearsal import Stage, new_ids, rehearsal
 from classroom.checks.result import Result
 from classroom.checks.runs import handlings
 from classroom.service_handle import ServiceHandle
@@ -71,15 +72,10 @@ RAISES = "call it by hand: `await clear(rabbit.url, 'till.dead')`, and read the 
 
 async def judge(result: Result, draw: Random, clear: Any, rabbit: Any, book: Any) -> None:
     """All conditions of the task."""
-    if not stands(result, rabbit, book):
-        return
-    if not is_function(clear):
-        result.judge("clear is a function", False, seen=f"{clear!r:.80}", hint="async def clear(url, queue):")
-        return
+    need_broker(result, "rabbit", rabbit, "rabbitmq")
+    need_function(result, "clear", clear, "async def clear(url, queue):")
     plan = Plan(TILL, "rabbit", lambda: rabbit.url, "at-least-once", None, 1, False)
     async with rehearsal(result, "till", ServiceHandle("till", plan, lambda _: False), rabbit, book) as stage:
-        if stage is None:
-            return
         pile = await fill(stage, draw)
         stage.service.deploy(replace(plan, source=TILL.replace(THANKS, MENDED)))
         await stage.service.ready()

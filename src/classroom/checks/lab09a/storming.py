@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
@@ -12,16 +11,16 @@ from typing import Any
 
 from classroom.checks.effects import one_effect_per_id
 from classroom.checks.findings import Finding
-from classroom.checks.rehearsal import FIRST_CELL, last_words, new_ids
+from classroom.checks.needs import FIRST_CELL, need_ledger, no_verdict
+from classroom.checks.rehearsal import last_words, new_ids
 from classroom.checks.result import Result
 from classroom.checks.runs import Run
-from classroom.checks.serving import caller, is_up
+from classroom.checks.serving import caller, copy_of
 from classroom.ledger import Book, LedgerError
 from classroom.ledger.rows import Row
 from classroom.outcome import Outcome, outcome
 from classroom.service_handle import ServiceHandle
-from classroom.service_plan import ServiceError
-from postoffice import Client, PostOfficeError
+from postoffice import Client
 
 PATTERN = "buy"
 OUTAGE = 60  # requests while the ledger is out of order
@@ -54,7 +53,7 @@ EMPTY = (
 async def judge(result: Result, draw: Random, shop: Any, book: Any) -> None:
     """All conditions of the task."""
     async with twin(result, "shop", shop, book) as street:
-        if street and await street.sells(result, draw) and await street.bears_an_outage(result):
+        if await street.sells(result, draw) and await street.bears_an_outage(result):
             await street.recovers(result, draw)
 
 
@@ -140,32 +139,14 @@ class Street:
 
 
 @asynccontextmanager
-async def twin(result: Result, name: str, service: Any, book: Any) -> AsyncIterator[Street | None]:
-    """A copy of a service over TCP, once it is up, and gone at the end; None where something is missing."""
-    if not (isinstance(book, Book) and book.alive):
-        result.judge("book is a ledger that runs", False, seen=f"{book!r:.80}", hint=FIRST_CELL)
-        yield None
-        return
-    if not isinstance(service, ServiceHandle):
-        hint = f"run the %%service {name} cell again."
-        result.judge(f"{name} is a service", False, seen=f"{service!r:.80}", hint=hint)
-        yield None
-        return
-    copy, given = service.twin(f"{name}_{secrets.token_hex(3)}"), False
-    try:
-        if not await is_up(result, name, copy):
-            given = True
-            yield None
-            return
-        async with caller(copy) as client:
-            given = True
-            yield Street(copy, book, client)
-    except (PostOfficeError, ServiceError, LedgerError, OSError) as error:
-        seen = f"{type(error).__name__}: {error}"[:500]
-        result.judge("the check came to its end", None, seen=seen, hint=f"{last_words(copy)}. {FIRST_CELL}")
-        if not given:
-            yield None
-    finally:
-        copy.kill()
-        with suppress(LedgerError):
-            await book.up()
+async def twin(result: Result, name: str, service: Any, book: Any) -> AsyncIterator[Street]:
+    """A copy of a service over TCP, once it is up, and gone at the end. Raises Over where something is missing."""
+    need_ledger(result, book)
+    async with copy_of(result, name, service) as copy:
+        try:
+            with no_verdict(result, lambda: f"{last_words(copy)}. {FIRST_CELL}"):
+                async with caller(copy) as client:
+                    yield Street(copy, book, client)
+        finally:
+            with suppress(LedgerError):
+                await book.up()

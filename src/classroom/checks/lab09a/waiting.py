@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from classroom.checks.asking import Answer, ask, is_function
+from classroom.checks.asking import Answer, ask
+from classroom.checks.needs import need_function
 from classroom.checks.result import Result
 
 DRAWS = 200  # of each question; at 0.9 ** DRAWS (7e-10) even the rarest of what is awaited shows itself
@@ -31,9 +32,7 @@ EARLY = "it gave up while there was time: count the waits that were drawn, not t
 
 async def judge(result: Result, draw: Random, waits: Any) -> None:
     """All conditions of the task."""
-    if not is_function(waits):
-        result.judge("waits is a function", False, seen=f"{waits!r:.80}", hint="def waits(...):")
-        return
+    need_function(result, "waits", waits, "def waits(...):")
     initial = round(draw.uniform(0.05, 0.5), 3)
     most = round(initial * draw.uniform(5, 7), 3)  # between the ceilings of the third wait and the fourth
     attempts = draw.randint(6, 9)
