@@ -1,6 +1,6 @@
 """One cell of the guarantee matrix: numbered events to a service that is broken meanwhile, and what became of each.
 
-    seen = await Cell("redis", "away", service="at-least-once", sender="at-most-once").run(redis.url, book)
+    seen = await play(Cell("redis", "away", service="at-least-once", sender="at-most-once"), redis.url, book)
     seen.word, seen.handled, seen.twice
 
 The service is a real process on a real broker, and each event that its handler works on is a row of the ledger. What
@@ -16,27 +16,24 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 from classroom.checks.runs import Run, handlings
+from classroom.guarantee_cells import Cell, Fault, Seen, Word
 from classroom.ledger import Book
 from classroom.ledger.rows import Row
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import Plan, ServiceError
 from classroom.sweeping import sweep
 from postoffice import Client, PostOfficeError
-from postoffice.service import DeliveryMode
 
-__all__ = ["HANDLER", "MESSAGES", "Cell", "Fault", "Seen", "Trial", "Word", "matrix"]
+__all__ = ["HANDLER", "MESSAGES", "Cell", "Fault", "Seen", "Trial", "Word", "matrix", "play"]
 
-Fault = Literal["away", "killed", "slow", "replicas"]
-Word = Literal["refused", "none", "lost", "twice", "all"]
 MESSAGES = 200
 LARGE, LARGER = 256 * 1024, 640 * 1024  # characters of an event to a slow reader; on Redis pub/sub: past all sockets
 ACK_WAIT = {"killed": 1.0}  # seconds until the broker takes back what a dead replica holds; else what is usual
 POLL, QUIET = 0.05, 6  # seconds between two looks; looks in a row without a new row, until no more is expected
 PATIENCE = 10.0  # seconds without any progress until what has not come counts as lost
+FROZEN = {"nats": 8.0}  # seconds that a reader may stand still; NATS hangs up on it at 10 (its write_deadline)
 
 HANDLER = """
 import asyncio
@@ -52,98 +49,17 @@ async def note(data):
 """
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What is tried: a transport, what its service and its sender promise, and the fault.
+async def play(cell: Cell, url: str | None, book: Book, messages: int = MESSAGES, nth: int = 5) -> Seen:
+    """Run a cell on a broker. `url` is None for TCP; `nth` is the event after whose work a killed service dies.
 
-    Attributes:
-        transport: "tcp", "redis", "nats", "rabbitmq", "mqtt" or "kafka".
-        fault: "away": the service was there once, and is stopped while the events are sent. "killed": it dies between
-            its work and its acknowledgement, with its hands full. "slow": it reads nothing while large events are
-            sent. "replicas": there are two of it, in no group.
-        sender: None: as the service.
+    Raises what the service, the broker or the ledger raises where one of them fails by itself.
     """
-
-    transport: str
-    fault: Fault
-    service: DeliveryMode = "at-most-once"
-    sender: DeliveryMode | None = None
-
-    def __post_init__(self) -> None:
-        if self.fault not in get_args(Fault):
-            raise ValueError(f"{self.fault!r} is no fault of the matrix: {', '.join(get_args(Fault))}")
-        if self.transport == "tcp" and self.fault in ("slow", "replicas"):
-            raise ValueError(f"{self.fault!r} needs a broker: over TCP a slow reader holds up its sender, and is alone")
-
-    @property
-    def name(self) -> str:
-        """As people read it: "redis, at least once, sent at most once"."""
-        said = f"{self.transport}, {self.service.replace('-', ' ')}"
-        sender = self.sender or self.service
-        return said if sender == self.service else f"{said}, sent {sender.replace('-', ' ')}"
-
-    async def run(self, url: str | None, book: Book, messages: int = MESSAGES, nth: int = 5) -> Seen:
-        """Run it on a broker. `url` is None for TCP; `nth` is the event after whose work a killed service dies.
-
-        Raises what the service, the broker or the ledger raises where one of them fails by itself.
-        """
-        trial = Trial(self, book, *_a_service(self, url, book))
-        try:
-            await trial.begin()
-            return await trial.faults[self.fault](messages, nth)
-        finally:
-            await trial.end()
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What became of the events of one cell. `run` has all of it, for the checkers of `classroom.checks`."""
-
-    cell: Cell
-    run: Run
-
-    @property
-    def counts(self) -> Counter[int | str]:
-        """How often each event was handled."""
-        return Counter(one.id for one in self.run.done)
-
-    @property
-    def sent(self) -> int:
-        """Events that the sender tried to send."""
-        return len(self.run.attempted)
-
-    @property
-    def refused(self) -> int:
-        """Events of which it was told: not sent."""
-        return len(self.run.refused)
-
-    @property
-    def handled(self) -> int:
-        """Events that were handled, however often."""
-        return len(self.counts)
-
-    @property
-    def twice(self) -> int:
-        """Events that were handled more than once."""
-        return sum(times > 1 for times in self.counts.values())
-
-    @property
-    def word(self) -> Word:
-        """The cell in a word.
-
-        "refused": the sender was told of each that it was not sent. "none": none was handled. "lost": some were not.
-        "twice": all were handled, some more than once. "all": all were, each once.
-        """
-        if self.refused == self.sent:
-            return "refused"
-        if not self.handled:
-            return "none"
-        return "lost" if self.handled < self.sent else "twice" if self.twice else "all"
-
-    def __repr__(self) -> str:
-        twice = f", {self.twice:,} of them more than once" if self.twice else ""
-        refused = f", {self.refused:,} refused" if self.refused else ""
-        return f"{self.cell.name}: {self.handled:,} of {self.sent:,} handled{twice}{refused}: {self.word}"
+    trial = Trial(cell, book, *_a_service(cell, url, book))
+    try:
+        await trial.begin()
+        return await trial.faults[cell.fault](messages, nth)
+    finally:
+        await trial.end()
 
 
 async def matrix(
@@ -151,7 +67,7 @@ async def matrix(
 ) -> list[Seen]:
     """Run some cells, those of different transports side by side; what became of each, in their order.
 
-    `places` has the address of each transport's broker, None for TCP. Raises what `Cell.run` raises.
+    `places` has the address of each transport's broker, None for TCP. Raises what `play` raises.
     """
     chosen = list(cells)
     found: dict[Cell, Seen] = {}
@@ -159,7 +75,7 @@ async def matrix(
     async def column(transport: str) -> None:
         for cell in chosen:
             if cell.transport == transport:
-                found[cell] = await cell.run(places[transport], book, messages, nth)
+                found[cell] = await play(cell, places[transport], book, messages, nth)
 
     async with asyncio.TaskGroup() as group:
         for transport in dict.fromkeys(cell.transport for cell in chosen):
@@ -191,6 +107,7 @@ class Trial:
         self._read = 0
         self._ends = 0
         self.crashes = 0
+        self.frozen = 0.0  # seconds
         self.sent: dict[int | str, float] = {}
         self.acknowledged: dict[int | str, float] = {}
         self.refused: list[int | str] = []
@@ -233,10 +150,12 @@ class Trial:
 
     async def slow(self, messages: int, nth: int) -> Seen:
         """It reads nothing while large events come, and then goes on."""
+        began = time.perf_counter()
         self.service.pause()
         pubsub = (self.cell.transport, self.cell.service) == ("redis", "at-most-once")
         await self.send(messages, "x" * (LARGER if pubsub else LARGE))
         await self.service.resume()
+        self.frozen = time.perf_counter() - began
         return await self.seen()
 
     async def replicas(self, messages: int, nth: int) -> Seen:
@@ -272,7 +191,16 @@ class Trial:
             self.sent, acknowledged=self.acknowledged, handled=done, refused=self.refused, unknown=self.unknown,
             dead_lettered=(), ledger=self._rows, crashes=self.crashes, in_flight=len(self.sent),
         )  # fmt: skip
-        return Seen(self.cell, run)
+        return Seen(self.cell, run, self._disturbed(settled=quiet >= QUIET))
+
+    def _disturbed(self, *, settled: bool) -> str:
+        if self.unknown:
+            return f"of {len(self.unknown)} events the sender was told neither yes nor no"
+        if 0 < len(self.refused) < len(self.sent):
+            return f"the sender was told of {len(self.refused)} events that they were not sent"
+        if self.frozen > FROZEN.get(self.cell.transport, self.frozen):
+            return f"the reader stood still for {self.frozen:.1f} s, and {self.cell.transport} hangs up on it at 10"
+        return "" if settled else f"nothing came for {PATIENCE:g} s, and the last event was not seen"
 
     async def _look(self) -> bool:
         """Read the rows that are new; whether one is an event's."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+from types import SimpleNamespace
+
 import pytest
 
+from classroom.checks.lab02 import guaranteeing
+from classroom.checks.needs import Over
+from classroom.checks.result import Result
 from classroom.checks.runs import Handling, Run
-from classroom.guarantees import Cell, Seen, matrix
+from classroom.guarantees import Cell, Seen, Trial, matrix
 from classroom.ledger import start_ledger
 
 SENT = ["1", "2", "3"]
@@ -50,3 +57,41 @@ async def test_cells_run_and_leave_nothing():
     assert (away.word, away.refused) == ("refused", 20)
     assert killed.word == "lost"
     assert killed.handled >= 5
+
+
+@pytest.mark.parametrize(("found", "settled", "told"), [
+    ({}, True, ""),
+    ({"unknown": ["1"]}, True, "of 1 events the sender was told neither yes nor no"),
+    ({"refused": ["1"]}, True, "the sender was told of 1 events that they were not sent"),
+    ({"refused": SENT}, True, ""),
+    ({"frozen": 9.0}, True, "the reader stood still for 9.0 s"),
+    ({}, False, "nothing came for 10 s"),
+])  # fmt: skip
+def test_what_else_happened_than_the_fault_is_told(found: dict[str, object], settled: bool, told: str):
+    """What a busy machine did is not what the cell is about."""
+    trial = Trial(Cell("nats", "slow"), None, SimpleNamespace(name="x"), "x")  # type: ignore[arg-type]
+    trial.sent = dict.fromkeys(SENT, 0.0)
+    vars(trial).update(found)
+    assert trial._disturbed(settled=settled).startswith(told)
+    assert bool(trial._disturbed(settled=settled)) == bool(told)
+
+
+@pytest.mark.parametrize(("troubles", "passed"), [(["", ""], True), (["busy", ""], True), (["busy", "busy"], None)])
+async def test_a_cell_that_was_disturbed_is_tried_once_more(
+    troubles: list[str], passed: bool | None, monkeypatch: pytest.MonkeyPatch
+):
+    """And where it is disturbed again, there is no verdict, whatever the guess."""
+    left = [*troubles]
+
+    async def matrix(cells, *_):
+        return [replace(seen(*SENT), cell=cell, disturbed=left.pop(0)) for cell in cells]
+
+    monkeypatch.setattr(guaranteeing, "matrix", matrix)
+    brokers = dict.fromkeys(guaranteeing.BROKERS, SimpleNamespace(url="nowhere"))
+    result = Result("02.slow", "x")
+    try:
+        (found,) = await guaranteeing.run(result, [Cell("redis", "slow")], None, brokers, Random(0))  # type: ignore[arg-type]
+        result.judge("it is all", found.word == "all")
+    except Over:
+        pass
+    assert [one.passed for one in result.conditions] == [passed]

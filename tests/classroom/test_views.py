@@ -275,8 +275,8 @@ def test_a_wrong_guess_is_answered_by_its_misconception(progress_file: Path):
 def test_nobody_has_to_guess(progress_file: Path):
     answer = predict("05.nobody", "How many?", OPTIONS, misconceptions=WHY).reveal("b")
     assert answer.right is None
-    assert f"Who says a: {WHY['a']}" in repr(answer)
-    assert f"Who says a: {WHY['a']}" in Read(answer._repr_html_()).text
+    assert f"Whoever says a: {WHY['a']}" in repr(answer)
+    assert f"Whoever says a: {WHY['a']}" in Read(answer._repr_html_()).text
     assert not progress_file.exists()
 
 

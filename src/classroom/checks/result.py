@@ -90,7 +90,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         head = [tag("th", name, scope="col", style=LEFT) for name in ("", "condition")]
-        caption = tag("caption", tag("b", self._headline()), style=LEFT)
+        caption = tag("caption", tag("b", self._headline()), style=f"{LEFT}; white-space: nowrap")
         rows = [_row(condition) for condition in self.conditions]
         return str(tag("table", caption, tag("thead", tag("tr", head)), tag("tbody", rows)))
 

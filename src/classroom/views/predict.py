@@ -102,7 +102,7 @@ class Answer:
         status = f"it is {self.answer}: {options[self.answer]}"
         if self.guess is None:
             wrong = [one for one in asked.misconceptions if one != self.answer]
-            return Page("Answer", status, [Said(f"Who says {one}: {asked.misconceptions[one]}") for one in wrong])
+            return Page("Answer", status, [Said(f"Whoever says {one}: {asked.misconceptions[one]}") for one in wrong])
         said = f"✓ You said {self.guess}, and so it is."
         if not self.right:
             said = f"✕ You said {self.guess}: {options[self.guess]}. {asked.misconceptions.get(self.guess, '')}".strip()

@@ -66,7 +66,7 @@ async def judge(result: Result, draw: Random, choice: Any, book: Any, *brokers: 
               for case, needs in CASES.items() for need in needs}  # fmt: skip
     with no_verdict(result):
         cells = [*dict.fromkeys(wanted.values())]
-        found: dict[Cell, Seen] = dict(zip(cells, await run(cells, book, named, draw), strict=True))
+        found: dict[Cell, Seen] = dict(zip(cells, await run(result, cells, book, named, draw), strict=True))
         for (case, need), cell in wanted.items():
             seen = found[cell]
             text, chosen = f"{case}: {need.text}", f"{choice[case]}: {need.hint}"
