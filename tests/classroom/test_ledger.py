@@ -123,6 +123,25 @@ asyncio.run(main())
     assert [json.loads(text) for text, _ in texts] == [[receipts[i % 10] for i in range(50)]] * 2
 
 
+async def test_many_readers_at_once_see_each_row_once(book: Book):
+    """Also while rows come, and after the ledger was killed; whoever has read them before reads only what is new."""
+
+    async def read() -> list[int]:
+        return [row.number for row in await book.rows()]
+
+    for number in range(1500):  # more than a page
+        await ledger.charge(number, amount=1)
+    (*seen, _) = await asyncio.gather(read(), read(), read(), ledger.charge(1500, amount=1))
+    for numbers in seen:
+        assert numbers == [*range(1, len(numbers) + 1)]
+        assert len(numbers) >= 1500
+    book.kill()
+    await book.restart()
+    await ledger.charge(1501, amount=1)
+    assert await read() == [*range(1, 1503)]
+    assert (await book.rows(after=1501)).ids == [1501]
+
+
 async def test_slow(book: Book):
     """A caller that gives up does not stop the call: its timeout says so, and it takes effect afterwards."""
     async with book.slow(1):

@@ -100,7 +100,7 @@ class Stage:
 
     async def rows(self) -> list[Row]:
         """What the ledger has since `begin()`: of this service, and of what was sent, whoever called."""
-        rows, name = (await self.book.rows())[self._seen :], self.service.name
+        rows, name = await self.book.rows(after=self._seen), self.service.name
         return [row for row in rows if row.id in self.sent or row.service == name]
 
     async def letters(self, *, glance: bool = False) -> list[DeadLetter]:

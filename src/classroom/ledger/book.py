@@ -75,6 +75,7 @@ class Book:
         self._child: Child | None = None
         self._control, self._token = 0, ""
         self._faults = dict(HEALTHY)
+        self._known: list[Row] = []  # those read before: a row never changes, and none goes away
 
     @property
     def alive(self) -> bool:
@@ -88,10 +89,10 @@ class Book:
 
         Raises LedgerError when it cannot be read.
         """
-        found: list[dict[str, Any]] = []
-        while page := await self._ask({"op": "rows", "after": after + len(found), "limit": PAGE}):
-            found += page
-        return Rows(Row(**row) for row in found if kind in (None, row["kind"]))
+        while page := await self._ask({"op": "rows", "after": len(self._known), "limit": PAGE}):
+            # somebody else may have read the same page meanwhile
+            self._known += [Row(**row) for row in page if row["number"] > len(self._known)]
+        return Rows(row for row in self._known[after:] if kind in (None, row.kind))
 
     async def effects(self, kind: str | None = None) -> Rows:
         """The calls that took place: without repeats, conflicts and failures. Raises LedgerError."""
