@@ -20,6 +20,6 @@ CHECKS = {
     "02.slow": Check("a slow reader", SLOW, guaranteeing.judge("slow"), "prediction", 1, 10, draws=True),
     "02.replicas": Check("two replicas", REPLICAS, guaranteeing.judge("replicas"), "prediction", 2, 10, draws=True),
     "02.account": Check("lost, twice, strange", ACCOUNT, accounting.judge, "function", 3, 20, draws=True),
-    "02.orders": Check("two tills, one charge", ORDERS, sharing_out.judge, "service", 3, 15, draws=True),
+    "02.orders": Check("two replicas, one charge", ORDERS, sharing_out.judge, "service", 3, 15, draws=True),
     "02.choose": Check("four cases", CHOICE, picking.judge, "diagnosis", 3, 15, draws=True),
 }
