@@ -24,7 +24,7 @@ from classroom.ledger.rows import Row
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import Plan, ServiceError
 from classroom.sweeping import sweep
-from postoffice import Client, PostOfficeError
+from postoffice import Client, PostOfficeError, Service, event_pattern
 
 __all__ = ["HANDLER", "MESSAGES", "Cell", "Fault", "Seen", "Trial", "Word", "matrix", "play"]
 
@@ -33,6 +33,7 @@ LARGE, LARGER = 256 * 1024, 640 * 1024  # characters of an event to a slow reade
 ACK_WAIT = {"killed": 1.0}  # seconds until the broker takes back what a dead replica holds; else what is usual
 POLL, QUIET = 0.05, 6  # seconds between two looks; looks in a row without a new row, until no more is expected
 PATIENCE = 10.0  # seconds without any progress until what has not come counts as lost
+SILENT = ("redis", "nats", "mqtt")  # at most once, their senders do not learn when the broker has an event
 FROZEN = {"nats": 8.0}  # seconds that a reader may stand still; NATS hangs up on it at 10 (its write_deadline)
 
 HANDLER = """
@@ -108,6 +109,7 @@ class Trial:
         self._ends = 0
         self.crashes = 0
         self.frozen = 0.0  # seconds
+        self.taken = True  # by the broker: all that was sent
         self.sent: dict[int | str, float] = {}
         self.acknowledged: dict[int | str, float] = {}
         self.refused: list[int | str] = []
@@ -164,7 +166,7 @@ class Trial:
         return await self.seen()
 
     async def send(self, messages: int, pad: str = "") -> None:
-        """Numbered events; what the sender is told of each."""
+        """Numbered events, and what the sender is told of each; all are with the broker then."""
         for number in range(1, messages + 1):
             ident = f"{self.name} {number}"
             self.sent[ident] = time.time()
@@ -173,6 +175,23 @@ class Trial:
                 self.acknowledged[ident] = time.time()
             except PostOfficeError as error:
                 (self.unknown if error.may_have_happened else self.refused).append(ident)
+        if self.cell.transport in SILENT and (self.cell.sender or self.cell.service) == "at-most-once":
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        """At most once a sender is not told. So one more letter goes the same way, to a reader of its own."""
+        came = asyncio.Event()
+
+        @event_pattern(f"{self.pattern}.sent")
+        async def note() -> None:
+            came.set()
+
+        async with Service(note, url=self.service.url):
+            await self.client.emit(f"{self.pattern}.sent", None)
+            try:
+                await asyncio.wait_for(came.wait(), PATIENCE)
+            except TimeoutError:
+                self.taken = False
 
     async def seen(self) -> Seen:
         """Wait until what was sent has come to its end; what became of it."""
@@ -198,6 +217,8 @@ class Trial:
             return f"of {len(self.unknown)} events the sender was told neither yes nor no"
         if 0 < len(self.refused) < len(self.sent):
             return f"the sender was told of {len(self.refused)} events that they were not sent"
+        if not self.taken:
+            return f"{PATIENCE:g} s after the last event the broker was still not done with them"
         if self.frozen > FROZEN.get(self.cell.transport, self.frozen):
             return f"the reader stood still for {self.frozen:.1f} s, and {self.cell.transport} hangs up on it at 10"
         return "" if settled else f"nothing came for {PATIENCE:g} s, and the last event was not seen"

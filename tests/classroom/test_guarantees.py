@@ -64,6 +64,7 @@ async def test_cells_run_and_leave_nothing():
     ({"unknown": ["1"]}, True, "of 1 events the sender was told neither yes nor no"),
     ({"refused": ["1"]}, True, "the sender was told of 1 events that they were not sent"),
     ({"refused": SENT}, True, ""),
+    ({"taken": False}, True, "10 s after the last event the broker was still not done"),
     ({"frozen": 9.0}, True, "the reader stood still for 9.0 s"),
     ({}, False, "nothing came for 10 s"),
 ])  # fmt: skip
