@@ -15,5 +15,5 @@ CHECKS = {
     "06.predict": Check("who has heard, who has it", PREDICTION, streaming.judge, "prediction", 2, 10),
     "06.once": Check("two replicas, one charge", PAYMENTS, dealing.judge, "service", 3, 20, draws=True),
     "06.rescue": Check("the stale ones", RESCUE, claiming.judge, "function", 4, 25, draws=True),
-    "06.stuck": Check("a service that stands", PARCELS, standing.judge, "diagnosis", 4, 25, draws=True),
+    "06.stuck": Check("a service that stands still", PARCELS, standing.judge, "diagnosis", 4, 25, draws=True),
 }
