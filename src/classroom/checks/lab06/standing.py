@@ -1,4 +1,4 @@
-"""Check 06.stuck: a service that stands still, since what it holds never ends, with a live reader's name on every entry."""
+"""Check 06.stuck: a service that stands still: what it holds never ends, and every entry bears a live reader's name."""
 
 from __future__ import annotations
 
