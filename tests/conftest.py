@@ -73,6 +73,7 @@ def group_of(item: pytest.Item) -> str:
     return f"{file} {found[0] if found else parameter}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with its reason, what this machine or user cannot run; leave out long campaigns unless asked for."""
     for item in items:

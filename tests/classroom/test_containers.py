@@ -104,7 +104,8 @@ time.sleep(600)
     kernel.kill()
     if way:
         eventually(lambda: not marked(kernel.mark), what="the end of the keeper")
-        assert containers.remove(SOCKET, owner) == 1
+        containers.remove(SOCKET, owner)  # unless another kernel of this machine has done so
+        assert count(owner) == 0
     else:
         eventually(lambda: count(owner) == 0, what="the removal of the container")
     kernel.nothing_is_left()

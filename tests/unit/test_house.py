@@ -138,3 +138,10 @@ def test_nothing_that_ships_names_a_place_on_someones_machine():
         if names:
             found[str(path.relative_to(ROOT))] = names
     assert found == {}
+
+
+def test_the_tests_of_a_group_stay_together(request: pytest.FixtureRequest):
+    """Where several processes run the tests, each file's stay in one, since they share brokers."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("one process runs the tests")
+    assert request.node.nodeid.endswith(f"@{Path(__file__).relative_to(ROOT)}")

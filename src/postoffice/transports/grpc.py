@@ -28,6 +28,7 @@ Status = grpc.StatusCode
 CODES = {code.value[0]: code for code in Status if code is not Status.OK}
 STOPPING = "the service is stopping; the handler did not run. Send it again later"
 UNTIL_CLOSED = 1e6  # seconds: the service limits its draining, and then closes
+UNTIL_SENT = 1.0  # seconds at most for an answer to leave whose handler has ended; at once where there is none
 OPTIONS = [
     ("grpc.so_reuseport", 0),  # else two services could have one port, and share its calls by chance
     ("grpc.enable_http_proxy", 0),  # no transport of ours goes through one
@@ -203,7 +204,7 @@ class GrpcTransport(Transport):
         if self._channel is not None:
             await self._channel.close()
         if self._server is not None:
-            await self._server.stop(None)
+            await self._server.stop(UNTIL_SENT)
         if self._stopping is not None:
             await self._stopping
 
