@@ -74,6 +74,7 @@ class Fleet:
         self._folder: Path | None = None
         self._versions = self._starts = 0
         self._ports: dict[str, Port] = {}
+        self._choosing = threading.Lock()  # a cell may ask for the address while the services' loop starts it
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._watches: set[asyncio.Task[None]] = set()
@@ -88,10 +89,11 @@ class Fleet:
         return min((replica.state for replica in self.replicas), key=WORST_FIRST.index)
 
     def port(self, side: str) -> int:
-        """The port of the "tcp", "grpc" or "http" side: chosen at the first call, kept for good."""
-        if side not in self._ports:
-            self._ports[side] = Port()
-        return self._ports[side].number
+        """The port of the "tcp", "grpc" or "http" side: chosen at the first call, kept for good. From any thread."""
+        with self._choosing:
+            if side not in self._ports:
+                self._ports[side] = Port()
+            return self._ports[side].number
 
     def url(self, plan: Plan) -> str:
         """The broker's address, or its own."""

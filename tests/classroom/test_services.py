@@ -4,11 +4,16 @@ import os
 import random
 import re
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from classroom_help import Notebook, eventually, marked
+
+from classroom.service_fleet import Fleet
+from classroom.service_plan import Plan
 
 ECHO = """%%service users --on tcp
 from postoffice import message_pattern
@@ -64,6 +69,20 @@ def test_the_first_message(notebook: Notebook):
     assert port in notebook.ok("print(users.logs())")
     notebook.ok("await client.send('version')")
     assert port not in notebook.until_view("asked for the version")
+
+
+def test_its_address_is_the_same_whoever_asks_first():
+    """The next cell may ask for it at the moment in which the services' loop starts the process."""
+    for _ in range(20):
+        fleet = Fleet("users", Plan("", "tcp", lambda: None, "at-most-once", None, 1, False), lambda _: False)
+        at_once = threading.Barrier(8, timeout=10)
+
+        def ask(fleet: Fleet = fleet, at_once: threading.Barrier = at_once) -> str:
+            at_once.wait()
+            return fleet.url(fleet.plan)
+
+        with ThreadPoolExecutor(8) as asking:
+            assert len({one.result() for one in [asking.submit(ask) for _ in range(8)]}) == 1
 
 
 def test_a_new_version_waits_for_the_old_one_to_drain(notebook: Notebook):
