@@ -49,7 +49,13 @@ def measured(by_runner: bool = False) -> Iterator[Cost]:
 def _watch(cost: Cost, over: threading.Event, by_runner: bool, others: set[int]) -> None:
     with suppress(OSError, subprocess.SubprocessError, ValueError):  # without `ps`, the memory stays 0
         while not over.wait(EVERY):
-            cost.megabytes = max(cost.megabytes, round(_resident_below(os.getpid(), by_runner, others) / 1e6))
+            if (found := _megabytes(by_runner, others)) > cost.megabytes:
+                # once more: who was forked a moment ago still shows its parent's memory
+                cost.megabytes = max(cost.megabytes, min(found, _megabytes(by_runner, others)))
+
+
+def _megabytes(by_runner: bool, others: set[int]) -> int:
+    return round(_resident_below(os.getpid(), by_runner, others) / 1e6)
 
 
 def _others() -> set[int]:

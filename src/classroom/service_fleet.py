@@ -91,9 +91,8 @@ class Fleet:
     def port(self, side: str) -> int:
         """The port of the "tcp", "grpc" or "http" side: chosen at the first call, kept for good. From any thread."""
         with self._choosing:
-            if side not in self._ports:
-                self._ports[side] = Port()
-            return self._ports[side].number
+            port = self._ports[side] = self._ports.get(side) or Port()
+            return port.number
 
     def url(self, plan: Plan) -> str:
         """The broker's address, or its own."""

@@ -277,6 +277,7 @@ async def test_a_crash_of_the_ledger_loses_nothing_that_was_answered(book: Book)
         (b'{"kind": "charge", "id": 1, "fields": {"a": "' + b"x" * MAX_LINE + b'"}}', 413, "16,384 bytes"),
         (b"x" * 1_000_000, 413, "16,384 bytes"),
     ],
+    ids=lambda value: str(value)[:40],  # a test's name goes into its environment, which has little room
 )  # fmt: skip
 async def test_what_is_no_call_is_refused_with_a_reason(book: Book, line: bytes, status: int, words: str):
     """Nothing is recorded, and the ledger serves on."""
