@@ -127,6 +127,8 @@ class BrokerTransport(Transport):
             attempt = 0
             while True:
                 await self._shut_quietly()
+                if self._closed:  # the driver has swallowed the cancellation, and nobody cancels twice
+                    return
                 try:
                     async with asyncio.timeout(CONNECT_TIMEOUT):
                         await self._open()
@@ -135,6 +137,8 @@ class BrokerTransport(Transport):
                     log.debug("no %s broker yet: %s", self.name, reason_of(error))
                 await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
                 attempt += 1
+            if self._closed:
+                return
             self._broken.clear()
             self._up.set()
             log.info("connected to the %s broker again", self.name)
