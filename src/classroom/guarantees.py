@@ -11,6 +11,7 @@ keeps what it confirmed, when all of that has come, too; or when for `PATIENCE` 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections import Counter
@@ -219,7 +220,7 @@ class Trial:
             return f"the sender was told of {len(self.refused)} events that they were not sent"
         if not self.taken:
             return f"{PATIENCE:g} s after the last event the broker was still not done with them"
-        if self.frozen > FROZEN.get(self.cell.transport, self.frozen):
+        if self.frozen > FROZEN.get(self.cell.transport, math.inf):
             return f"the reader stood still for {self.frozen:.1f} s, and {self.cell.transport} hangs up on it at 10"
         return "" if settled else f"nothing came for {PATIENCE:g} s, and the last event was not seen"
 

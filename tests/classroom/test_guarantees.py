@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from classroom.checks.lab02 import guaranteeing
-from classroom.checks.needs import Over
-from classroom.checks.result import Result
+from classroom.checks.result import Over, Result
 from classroom.checks.runs import Handling, Run
 from classroom.guarantees import Cell, Seen, Trial, matrix
 from classroom.ledger import start_ledger

@@ -11,7 +11,7 @@ from classroom.checks import Result, check
 from classroom.checks.guesses import FORMS, compare, need_answers
 from classroom.checks.lab03.breaking import are_frames, mistake
 from classroom.checks.lab03.decoders import DECODERS, Decoder
-from classroom.checks.needs import Over
+from classroom.checks.result import Over
 from postoffice.transports.framing import frame
 
 

@@ -19,8 +19,7 @@ from typing import Any, Literal
 
 from classroom import progress
 from classroom.checks import under_nbgrader
-from classroom.checks.needs import Over
-from classroom.checks.result import Condition, Result
+from classroom.checks.result import Condition, Over, Result
 
 __all__ = ["Check", "CheckError", "Condition", "Result", "check"]
 

@@ -19,24 +19,20 @@ from redis.exceptions import RedisError
 
 from classroom.brokers import Broker, BrokerError
 from classroom.checks.asking import is_function
-from classroom.checks.result import Result
+from classroom.checks.result import Over, Result
 from classroom.faults.link import LinkError
 from classroom.ledger import Book, LedgerError
 from classroom.service_handle import ServiceHandle
 from classroom.service_plan import ServiceError
 from postoffice import PostOfficeError
 
-__all__ = ["FIRST_CELL", "Over", "need", "need_broker", "need_function", "need_ledger", "need_service", "no_verdict"]
+__all__ = ["FIRST_CELL", "need", "need_broker", "need_function", "need_ledger", "need_service", "no_verdict"]
 
 FIRST_CELL = "run the first cell of this lab again, and the cells of your services after it."
 BREAKS: tuple[type[Exception], ...] = (
     PostOfficeError, ServiceError, LedgerError, BrokerError, LinkError, AMQPError, RedisError, OSError,
     RuntimeError,  # of aio-pika and the event loop, when a connection ends under them
 )  # fmt: skip
-
-
-class Over(Exception):
-    """A check is over; why stands in its result."""
 
 
 def need(result: Result, text: str, there: bool, *, seen: str = "", hint: str = "") -> None:

@@ -15,6 +15,10 @@ SHORT = f"{TOP}; white-space: nowrap"
 COLUMNS = ("time", "who", "what happened", "")
 
 
+class Over(Exception):
+    """A check is over before its end; why stands in its result."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """One thing that must hold.

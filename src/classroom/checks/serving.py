@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from classroom.checks.needs import Over, need_service
-from classroom.checks.result import Result
+from classroom.checks.needs import need_service
+from classroom.checks.result import Over, Result
 from classroom.service_handle import ServiceHandle
 from postoffice import Client
 
@@ -16,12 +16,9 @@ LIMIT = 5.0  # seconds for one answer; a good service needs about a millisecond
 
 
 @asynccontextmanager
-async def copy_of(result: Result, name: str, service: Any, **changes: Any) -> AsyncIterator[ServiceHandle]:
-    """A copy of a service, of its own name and port, once it is up; gone at the end. Raises Over when it is not up.
-
-    `changes`: as of `ServiceHandle.twin`.
-    """
-    twin = need_service(result, name, service).twin(f"{name}_{secrets.token_hex(3)}", **changes)
+async def copy_of(result: Result, name: str, service: Any) -> AsyncIterator[ServiceHandle]:
+    """A copy of a service, of its own name and port, once it is up; gone at the end. Raises Over when it is not up."""
+    twin = need_service(result, name, service).twin(f"{name}_{secrets.token_hex(3)}")
     try:
         await comes_up(result, name, twin)
         yield twin

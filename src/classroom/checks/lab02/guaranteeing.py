@@ -8,8 +8,8 @@ from random import Random
 from typing import Any, get_args
 
 from classroom.brokers import Broker
-from classroom.checks.needs import Over, need, need_broker, need_ledger, no_verdict
-from classroom.checks.result import Result
+from classroom.checks.needs import need, need_broker, need_ledger, no_verdict
+from classroom.checks.result import Over, Result
 from classroom.guarantees import MESSAGES, Cell, Fault, Seen, Word, matrix
 from classroom.ledger import Book
 
