@@ -17,6 +17,8 @@ from nats.errors import Error
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
+from postoffice.transports.nats import flushed
+
 __all__ = ["bookmark", "ended", "fresh", "read", "received", "take"]
 
 LIMIT = 10.0  # seconds to wait for a message that should come
@@ -24,8 +26,7 @@ LIMIT = 10.0  # seconds to wait for a message that should come
 
 async def received(nc: Client, subscription: Subscription) -> list[Msg]:
     """The messages that have come to a subscription, which ends here."""
-    for _ in range(2):  # the driver's first ping may overtake what it has yet to send; the second cannot
-        await nc.flush()  # until the server's answer, before which it has delivered all
+    await flushed(nc)  # until the server answers a ping: what came before it has been delivered
     found = [await subscription.next_msg() for _ in range(subscription.pending_msgs)]
     await subscription.unsubscribe()
     return found

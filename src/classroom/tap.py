@@ -16,6 +16,8 @@ from html import escape
 import nats
 from nats.aio.msg import Msg
 
+from postoffice.transports.nats import flushed
+
 __all__ = ["Wire", "listen_in"]
 
 QUIET = 0.3  # seconds without a letter, and the listening ends
@@ -88,8 +90,7 @@ async def listen_in(url: str) -> AsyncIterator[Wire]:
     connection = await nats.connect(url, allow_reconnect=False)
     try:
         await connection.subscribe(">", cb=take)
-        for _ in range(2):  # the driver's first ping may overtake the subscription, which waits for its next turn
-            await connection.flush()
+        await flushed(connection)
         yield wire
         end, before = asyncio.get_running_loop().time() + LIMIT, -1
         while before != len(wire) and asyncio.get_running_loop().time() < end:

@@ -24,9 +24,18 @@ from .base import CONNECT_TIMEOUT, Capabilities, Deliver, Delivery, log
 from .broker import Batcher, BrokerTransport
 from .logins import login_of
 
-__all__ = ["NatsTransport", "check_subject"]
+__all__ = ["NatsTransport", "check_subject", "flushed"]
 
 NO_SUBJECT = re.compile(r"\s|^$|^\.|\.$|\.\.")  # white space ends the subject in the protocol; no token is empty
+
+
+async def flushed(client: NatsClient) -> None:
+    """Until the server has worked on all that was put so far, subscriptions too, and has delivered all before it.
+
+    Twice, since the driver's first ping may overtake what waits for the loop's next turn; the second cannot.
+    """
+    for _ in range(2):
+        await client.flush()
 
 
 class NatsDelivery(Delivery):
@@ -94,8 +103,7 @@ class NatsTransport(BrokerTransport):
         self._subscriptions = [
             await client.subscribe(route, queue=self.group or "", cb=self._receiver(route)) for route in self._routes
         ]
-        for _ in range(2):  # the driver's first ping may overtake the subscriptions, which wait for its next turn
-            await client.flush()
+        await flushed(client)
         # the server has the subscriptions now, or has refused them
         if refused:
             raise PatternError(f"NATS refuses a subscription: {refused[0]}. May this user subscribe there?")
